@@ -1,0 +1,56 @@
+"""The tree of errors a user can cause or must hear of. Runs in: every process.
+
+RayposeError
+├── InputError            exit code 2: mend the input and start again
+│   ├── SpecError         the specification file or an option that overrides it
+│   ├── DataError         the data folder
+│   ├── WeightsError      the weights to start from
+│   ├── ExperimentError   the name of an experiment, or its folder
+│   └── ResourceError     the cluster is smaller than what was asked for
+└── WorkError             exit code 1: the work was begun and failed
+    └── DivergedError     a trial's loss or metric is no longer a finite number
+"""
+
+
+class RayposeError(Exception):
+    """Base of all errors that are told to the user in one line, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(RayposeError):
+    """What the user gave cannot be used: nothing was begun."""
+
+    exit_code = 2
+
+
+class SpecError(InputError):
+    """The specification is wrong; `problems` lists every fault found, each with its place."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DataError(InputError):
+    """The data folder is missing, incomplete or not in MPII layout."""
+
+
+class WeightsError(InputError):
+    """The weights cannot be read, or do not fit the model."""
+
+
+class ExperimentError(InputError):
+    """No such experiment, a name already taken, or another process works on it."""
+
+
+class ResourceError(InputError):
+    """The cluster cannot hold what the specification asks for."""
+
+
+class WorkError(RayposeError):
+    """The work itself failed."""
+
+
+class DivergedError(WorkError):
+    """A trial's loss or metric became NaN or infinite: its settings do not train."""
