@@ -28,8 +28,11 @@ class SpecError(InputError):
     """The specification is wrong; `problems` lists every fault found, each with its place."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class DataError(InputError):

@@ -1,0 +1,1 @@
+"""WHAT IS LEARNED: data sets in MPII layout. Runs in: the CLI process and the training workers."""

@@ -1,0 +1,1 @@
+"""WHAT HAPPENED: the experiment's folder, its epochs on disk and its Optuna study."""

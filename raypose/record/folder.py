@@ -1,0 +1,109 @@
+"""An experiment's folder: made whole, found by name, worked on by one process at a time. Runs in: driver, command line.
+
+`<mlruns>/experiments/<name>/` holds `spec.json` (all that a restore needs), `study.db`, `lock`, and `trials/<number>/`.
+"""
+
+import difflib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from raypose.errors import ExperimentError
+from raypose.record.epochs import read_json, write_json
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class ExperimentFolder:
+    """Where one experiment lives."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, by which `restore` and `show` find it."""
+        return self.path.name
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What was saved when the experiment was made: specification, base values, facts of the data."""
+        saved: dict[str, Any] = read_json(self.path / "spec.json")
+        return saved
+
+    @property
+    def study_url(self) -> str:
+        """The experiment's own SQLite database."""
+        return f"sqlite:///{self.path / 'study.db'}"
+
+    def trial(self, number: int) -> Path:
+        """Folder of one trial's config, log and checkpoints."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def is_worked_on(self) -> bool:
+        """Does a living process hold this experiment?"""
+        try:
+            with FileLock(self.path / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the experiment; the system frees the lock of a process that died. Raises ExperimentError if it is held."""
+        try:
+            with FileLock(self.path / "lock", timeout=0):
+                yield
+        except Timeout as fault:
+            raise ExperimentError(
+                f"{self.name}: another process is working on this experiment; `raypose show {self.name}` shows it"
+            ) from fault
+
+
+def create_experiment(mlruns: Path, name: str | None, stem: str, saved: dict[str, Any]) -> ExperimentFolder:
+    """Make the folder with everything in it or not at all; without a name the first free `<stem>-<n>` is taken."""
+    root = mlruns / "experiments"
+    root.mkdir(parents=True, exist_ok=True)
+    if name is not None and not NAME.fullmatch(name):
+        raise ExperimentError(f"--name: '{name}': use letters, digits, '.', '_' and '-', starting with a letter or digit")
+    staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
+    write_json(staging / "spec.json", saved)
+    staging.chmod(0o755)
+    for candidate in [name] if name else (f"{_clean(stem)}-{n}" for n in range(1, 100_000)):
+        try:
+            os.rename(staging, root / candidate)  # refuses a folder that holds something
+            return ExperimentFolder((root / candidate).resolve())
+        except OSError:
+            if not (root / candidate).exists():
+                raise
+    (staging / "spec.json").unlink()
+    staging.rmdir()
+    raise ExperimentError(f"--name: '{name}' exists; go on with `raypose restore {name}`, or choose another name")
+
+
+def find_experiment(mlruns: Path, name: str) -> ExperimentFolder:
+    """The folder of an experiment. Raises ExperimentError with the nearest name that exists."""
+    folder = mlruns / "experiments" / name
+    if NAME.fullmatch(name) and (folder / "spec.json").is_file():
+        return ExperimentFolder(folder.resolve())
+    known = [f.name for f in experiments(mlruns)]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "`raypose list` shows those there are"
+    raise ExperimentError(f"no experiment '{name}' in {mlruns}; {hint}")
+
+
+def experiments(mlruns: Path) -> list[ExperimentFolder]:
+    """All experiments, the oldest first."""
+    specs = (mlruns / "experiments").glob("[!.]*/spec.json")
+    return [ExperimentFolder(s.parent.resolve()) for s in sorted(specs, key=lambda s: s.stat().st_mtime)]
+
+
+def _clean(stem: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-._") or "experiment"

@@ -1,0 +1,59 @@
+"""Optuna's samplers and pruners for a specification. Runs in: driver.
+
+A sampler is made anew for every trial and seeded by the trial's number: what it draws is a function of the study alone,
+so no state of it can be lost in a crash.
+"""
+
+import itertools
+import random
+from typing import Any
+
+import optuna
+
+from raypose.record.view import Value
+from raypose.space.domain import Choice, Domain
+from raypose.space.schema import Experiment, Prune
+
+
+def sampler(experiment: Experiment, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler that draws trial `number`."""
+    seed = random.Random(f"{experiment.search.seed}/{number}").getrandbits(32)
+    match experiment.search.sampler:
+        case "tpe":  # grouped, so that trial 0 may lie outside the space in one knob without spoiling the others
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=5)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        case "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed)
+        case "random" | "grid":  # a grid's points are enqueued, and nothing is left to draw
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def grid(experiment: Experiment) -> list[dict[str, Value]]:
+    """All points of the space in a random order that follows from the seed."""
+    axes = [[(name, value) for value in _values(domain)] for name, domain in experiment.space.items()]
+    points = [dict(point) for point in itertools.product(*axes)]
+    random.Random(experiment.search.seed).shuffle(points)
+    return points
+
+
+def _values(domain: Domain) -> list[Any]:
+    if isinstance(domain, Choice):
+        return list(domain.options)
+    step = domain.step or 1
+    return [domain.low + i * step for i in range(round((domain.high - domain.low) / step) + 1)]
+
+
+def pruner(prune: Prune, epochs: int) -> optuna.pruners.BasePruner:
+    """The pruner; steps are epochs from 1."""
+    match prune.pruner:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=prune.min_epochs, reduction_factor=prune.reduction
+            )
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(prune.min_epochs, epochs, prune.reduction)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=prune.min_epochs)
+        case "none":
+            return optuna.pruners.NopPruner()

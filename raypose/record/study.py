@@ -1,0 +1,184 @@
+"""The experiment's Optuna study: what was drawn, how it went, what to draw next. Runs in: driver; `show` reads.
+
+The study follows from what lies on disk: `catch_up` completes it after a crash. Only the driver writes it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from raypose.record.epochs import read_epochs
+from raypose.record.folder import ExperimentFolder
+from raypose.record.sampling import grid, pruner, sampler
+from raypose.record.view import Epoch, ExperimentState, ExperimentView, TrialView, Value, best_epoch
+from raypose.space.domain import Choice, Domain
+from raypose.space.load import parse_spec
+from raypose.space.schema import Experiment
+from raypose.space.trial import Trial
+
+STATES: dict[TrialState, Any] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+class Study:
+    """One experiment's trials, by number; every method that changes something has written it when it returns."""
+
+    def __init__(self, experiment: Experiment, folder: ExperimentFolder, base_values: Mapping[str, Value]) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.experiment, self.folder, self._base = experiment, folder, dict(base_values)
+        url = folder.study_url if experiment.search.storage == "auto" else experiment.search.storage
+        self._study = optuna.create_study(
+            storage=url,
+            study_name=folder.name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=pruner(experiment.prune, experiment.train.epochs),
+        )
+        self._live: dict[int, optuna.Trial] = {}
+
+    def fill_queue(self) -> None:
+        """Trial 0 is the base config; a grid's points follow. A crash in between is made good by the next call."""
+        points: list[dict[str, Value]] = [self._base]
+        if self.experiment.search.sampler == "grid":
+            points += grid(self.experiment)
+        for point in points[len(self._trials()) : self.experiment.search.trials]:
+            space = self.experiment.space
+            inside = {k: v for k, v in point.items() if k in space and space[k].contains(v)}
+            self._study.enqueue_trial(inside, user_attrs={"given": point})
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    @property
+    def total(self) -> int:
+        """How many trials there will be."""
+        wanted = self.experiment.search.trials
+        return min(wanted, len(self._trials())) if self.experiment.search.sampler == "grid" else wanted
+
+    def next_trial(self) -> Trial | None:
+        """The next trial to run: first the unfinished ones of an earlier process, then new ones; None at the end."""
+        unfinished = [t for t in self._trials() if t.state == TrialState.RUNNING and t.number not in self._live]
+        waiting = any(t.state == TrialState.WAITING for t in self._trials())
+        if unfinished:
+            return self._drawn(optuna.Trial(self._seeded(unfinished[0].number), unfinished[0]._trial_id))
+        if not waiting and len(self._trials()) >= self.total:
+            return None
+        number = next((t.number for t in self._trials() if t.state == TrialState.WAITING), len(self._trials()))
+        return self._drawn(self._seeded(number).ask())
+
+    def _seeded(self, number: int) -> optuna.Study:
+        self._study.sampler = sampler(self.experiment, number)
+        return self._study
+
+    def _drawn(self, trial: optuna.Trial) -> Trial:
+        """Draw what the trial does not have yet; a trial cut off between two draws ends with the same values."""
+        given: dict[str, Value] = trial.user_attrs.get("given", {})
+        values: dict[str, Value] = {}
+        for name, domain in self.experiment.space.items():
+            outside = name in given and not domain.contains(given[name])
+            values[name] = given[name] if outside else _suggest(trial, name, domain)
+        values |= self.experiment.fixed
+        trial.set_user_attr("values", values)
+        self._live[trial.number] = trial
+        return Trial(trial.number, values)
+
+    def begin_attempt(self, number: int) -> None:
+        """A lane begins to train the trial, or takes it up again."""
+        trial = self._live[number]
+        trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 0) + 1)
+
+    def add_epoch(self, number: int, epoch: Epoch) -> bool:
+        """Record an epoch, once; true if the pruner wants the trial to end here."""
+        trial = self._live[number]
+        known = self._trials()[number].intermediate_values
+        if epoch.number not in known:
+            trial.report(epoch.metrics[self.experiment.metric], epoch.number)
+        return epoch.number < self.experiment.train.epochs and trial.should_prune()
+
+    def catch_up(self, number: int) -> bool:
+        """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""
+        epochs = read_epochs(self.folder.trial(number))
+        prune = [self.add_epoch(number, epoch) for epoch in epochs][-1:] == [True]
+        done = prune or len(epochs) >= self.experiment.train.epochs
+        if done:
+            self.finish(number, pruned=prune)
+        return done
+
+    def finish(self, number: int, *, pruned: bool = False, error: str | None = None) -> None:
+        """End a trial, once: complete with its best metric, pruned, or failed with the reason."""
+        if self._trials()[number].state.is_finished():
+            return
+        best = best_epoch(read_epochs(self.folder.trial(number)), self.experiment.metric)
+        if error is not None or best is None:
+            self._live[number].set_user_attr("error", error or "it ended before its first epoch")
+            self._study.tell(number, state=TrialState.FAIL)
+        elif pruned:
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, best.metrics[self.experiment.metric])
+
+    def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
+        """Keep the MLflow run of each trial."""
+        for trial in self._trials():
+            run_id = run_ids.get(trial.number)
+            if run_id is not None and trial.user_attrs.get("run_id") != run_id:
+                optuna.Trial(self._study, trial._trial_id).set_user_attr("run_id", run_id)
+
+    def view(self, worked_on: bool) -> ExperimentView:
+        """The experiment as plain values."""
+        trials = tuple(self._view(t) for t in self._trials())
+        finished = len(trials) >= self.total and all(t.state in ("complete", "pruned", "failed") for t in trials)
+        state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
+        spec = self.experiment.model_dump(mode="json")
+        return ExperimentView(
+            name=self.folder.name,
+            state=state,
+            metric=self.experiment.metric,
+            total=self.total,
+            epochs=self.experiment.train.epochs,
+            folder=self.folder.path,
+            spec=spec,
+            trials=trials,
+        )
+
+    def _view(self, trial: FrozenTrial) -> TrialView:
+        attrs = trial.user_attrs
+        folder = self.folder.trial(trial.number)
+        epochs = read_epochs(folder)
+        best = best_epoch(epochs, self.experiment.metric)
+        return TrialView(
+            number=trial.number,
+            state=STATES[trial.state],
+            values=attrs.get("values", attrs.get("given", {})),
+            epochs=epochs,
+            best=best.metrics[self.experiment.metric] if best else None,
+            best_epoch=best.number if best else None,
+            attempts=attrs.get("attempts", 0),
+            seconds=sum(e.seconds for e in epochs),
+            error=attrs.get("error"),
+            run_id=attrs.get("run_id"),
+            folder=folder,
+        )
+
+
+def read_view(folder: ExperimentFolder) -> ExperimentView:
+    """An experiment as it stands, for whoever only looks."""
+    saved = folder.saved
+    study = Study(parse_spec(saved["experiment"]), folder, saved["base_values"])
+    return study.view(worked_on=folder.is_worked_on())
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Value:
+    if isinstance(domain, Choice):
+        choice: Value = trial.suggest_categorical(name, domain.options)
+        return choice
+    if domain.integer:
+        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)

@@ -1,0 +1,129 @@
+"""Pydantic's errors as places and sentences for people. Runs in: command line, driver."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from raypose.space.domain import DOMAINS
+from raypose.space.knobs import KNOBS, quoted
+from raypose.space.nearest import suggest
+from raypose.space.schema import Experiment
+from raypose.space.yaml_lines import Path
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_unicode": "text",
+    "invalid_key": "text as a key",
+    "tuple_type": "a list",
+    "none_required": "no step: the values of a log range are not evenly spaced",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+    "finite_number": "a finite number",
+    "string_too_short": "some text",
+    "string_too_long": "at most {max_length} characters",
+}
+_FORMS = "{choice: [...]}, or [low, high] of uniform, log_uniform, int_uniform or int_log_uniform"
+
+
+def explain(error: ValidationError) -> list[tuple[Path, str]]:
+    """The place of each fault, as written in the file, and what is wrong there."""
+    return [(_place(detail["loc"]), _message(detail)) for detail in error.errors(include_url=False)]
+
+
+def show_path(path: Path) -> str:
+    """A place for people: `space.freeze.choice[1]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _place(loc: Path) -> Path:
+    """The third part is no key of the file but pydantic's own word for the form that was tried."""
+    return loc[:2] + loc[3:]
+
+
+def _message(detail: ErrorDetails) -> str:
+    kind, value, loc = detail["type"], detail["input"], detail["loc"]
+    match kind:
+        case "fault":
+            return detail["msg"]
+        case "extra_forbidden":
+            return _unknown_key(loc)
+        case "missing":
+            return "missing; name at least one knob to explore, such as lr: {log_uniform: [2.0e-4, 1.6e-2]}"
+        case "too_short":
+            return "no knob is left to explore; name at least one, such as lr: {log_uniform: [2.0e-4, 1.6e-2]}"
+        case "union_tag_not_found":
+            return _no_form(value)
+        case "literal_error":
+            return _not_listed(value, loc)
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected keys with values ({', '.join(_known_keys((*loc, '')))}), got {_got(value)}"
+    if kind not in _EXPECTED:
+        return detail["msg"].lower()
+    auto = "auto or " if loc[2:] == ("number",) else ""
+    limits = {name: int(limit) for name, limit in detail.get("ctx", {}).items() if isinstance(limit, int | float)}
+    expected = _EXPECTED[kind].format(**limits)
+    return f"expected {auto}{expected}, got {_got(value)}" + _none_hint(loc, value)
+
+
+def _got(value: object) -> str:
+    return "nothing" if value is None else quoted(value) if value != "" else "empty text"
+
+
+def _none_hint(loc: Path, value: object) -> str:
+    return "; to start from random weights write none" if loc == ("weights",) and value is None else ""
+
+
+def _known_keys(loc: Path) -> list[str]:
+    """The keys that are legal beside the last one of this place."""
+    if len(loc) == 1:
+        return list(Experiment.model_fields)
+    if loc[0] in ("space", "fixed"):
+        return _form_keys(str(loc[2])) if len(loc) > 3 else [*KNOBS, "or a dotted key of the config"]
+    section: Any = Experiment.model_fields[str(loc[0])].annotation
+    assert issubclass(section, BaseModel)
+    return list(section.model_fields)
+
+
+def _form_keys(form: str) -> list[str]:
+    fields = DOMAINS[form].model_fields
+    return [fields[name].alias or name for name in fields if not fields[name].exclude]
+
+
+def _unknown_key(loc: Path) -> str:
+    key = str(loc[-1])
+    if len(loc) == 1:
+        if key in KNOBS:
+            return f"unknown key; '{key}' belongs below space (to explore it) or fixed (to hold it)"
+        for section in ("search", "prune", "train", "resources", "failure"):
+            if key in _known_keys((section, key)):
+                return f"unknown key; '{key}' belongs below {section}"
+    if loc[0] == "space" and key == "step":
+        return "unknown key; only uniform and int_uniform have steps"
+    return f"unknown key; {suggest(key, _known_keys(loc))}"
+
+
+def _no_form(value: object) -> str:
+    if not isinstance(value, dict):
+        return f"expected {_FORMS}, got {_got(value)}; one value for all trials belongs below fixed"
+    forms = [key for key in DOMAINS if key in value]
+    if forms:
+        return f"expected one form only, got {' and '.join(forms)}"
+    unknown = ", ".join(f"'{key}' is unknown, {suggest(str(key), DOMAINS)}" for key in list(value)[:1])
+    return f"expected {_FORMS}" + (f"; {unknown}" if unknown else ", got an empty mapping")
+
+
+def _not_listed(value: object, loc: Path) -> str:
+    section: Any = Experiment.model_fields[str(loc[0])].annotation
+    names = section.model_json_schema()["properties"][str(loc[1])]["enum"]
+    if isinstance(value, str):
+        return f"unknown {loc[1]} {_got(value)}; {suggest(value, names)}"
+    hint = "; to stop no trial early write none" if loc[1] == "pruner" and value in (None, False) else ""
+    return f"expected one of {', '.join(names)}, got {_got(value)}{hint}"

@@ -1,0 +1,31 @@
+"""One trial's training as plain values: what crosses from the driver to a GPU worker. Runs in: driver, GPU worker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from raypose.space.knobs import Value
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that decides a training.
+
+    `batch_size` and `loader_workers` are one worker's; `train_people` is what the schedule's steps follow from;
+    `folder` is the trial's, for its log, config and checkpoints.
+    """
+
+    model: str
+    weights: str
+    values: Mapping[str, Value]
+    metric: str
+    epochs: int
+    batch_size: int
+    loader_workers: int
+    amp: bool
+    seed: int
+    workers: int
+    gpu: bool
+    data: Path
+    train_people: int
+    folder: Path

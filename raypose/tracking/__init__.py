@@ -1,0 +1,12 @@
+"""WHAT IS KEPT: MLflow as a mirror of the record, and its UI. Runs in: driver, command line."""
+
+import os
+
+# MLflow reads these when it is imported, so they must stand before any module here does that.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+# "View run at ..." for every finished run would break the live table of trials.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A mirror that fails is tried again later; with MLflow's own seven retries an outage would go unnoticed for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

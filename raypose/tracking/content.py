@@ -1,0 +1,111 @@
+"""What MLflow shall hold of a study or a trial, computed from the record alone. Runs in: driver."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mlflow.entities import Metric
+
+from raypose.record.view import Epoch, ExperimentView, TrialView
+from raypose.tracking.names import legal_metric, plain
+
+_LONGEST_ERROR = 5000  # MLflow cuts a tag at 8000 bytes
+ENDED = ("complete", "pruned", "failed")
+_TRIAL_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
+_STUDY_STATUS = {"running": "RUNNING", "interrupted": "KILLED", "finished": "FINISHED"}
+
+
+def study_status(view: ExperimentView) -> str:
+    """MLflow's status of the parent run."""
+    return _STUDY_STATUS[view.state]
+
+
+def trial_status(view: ExperimentView, trial: TrialView) -> str:
+    """MLflow's status of a trial's run; a pruned trial is FINISHED, an unfinished one of a stopped experiment KILLED."""
+    return _TRIAL_STATUS.get(trial.state, "RUNNING" if view.state == "running" else "KILLED")
+
+
+def study_params(view: ExperimentView) -> dict[str, str]:
+    """The specification, with nested keys joined by dots and lists as JSON."""
+    return {legal_metric(key): text for key, text in _flat(view.spec)}
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else plain(value)
+
+
+def trial_params(trial: TrialView) -> dict[str, str]:
+    """The trial's knobs."""
+    return {legal_metric(key): plain(value) for key, value in trial.values.items()}
+
+
+def study_tags(view: ExperimentView) -> dict[str, str | None]:
+    """The parent run's tags."""
+    return {"raypose.state": view.state, "raypose.best_trial": str(view.best.number) if view.best else None}
+
+
+def trial_tags(trial: TrialView) -> dict[str, str | None]:
+    """A trial's tags; None where the tag shall not be there."""
+    return {
+        "raypose.state": trial.state,
+        "raypose.attempts": str(trial.attempts),
+        "raypose.checkpoint": str(trial.checkpoint) if trial.checkpoint else None,
+        "raypose.error": trial.error[:_LONGEST_ERROR] if trial.error else None,
+    }
+
+
+def epoch_points(epoch: Epoch) -> list[Metric]:
+    """An epoch's finite metrics at the step of its number, with `epoch` itself, which marks the step as mirrored."""
+    figures = {legal_metric(key): value for key, value in epoch.metrics.items() if math.isfinite(value)}
+    figures |= {"epoch": epoch.number, "epoch_seconds": epoch.seconds}
+    stamp = finished_at(epoch)
+    return [Metric(key, float(value), stamp, epoch.number) for key, value in figures.items()]
+
+
+def best_of_trial(view: ExperimentView, trial: TrialView) -> dict[str, float]:
+    """The run-level figures that MLflow's comparison sorts and draws by; empty before the first finite one."""
+    if trial.best is None or trial.best_epoch is None:
+        return {}
+    return {legal_metric(f"best_{view.metric}"): trial.best, "best_epoch": float(trial.best_epoch)}
+
+
+def best_of_study(view: ExperimentView) -> dict[str, float]:
+    """The best trial's figures and its number."""
+    best = view.best
+    return {**best_of_trial(view, best), "best_trial": float(best.number)} if best else {}
+
+
+def best_points(best: dict[str, float], epochs: Sequence[Epoch], step: int) -> list[Metric]:
+    """The figures `best` at `step`, with the time of the best of these `epochs`."""
+    stamp = next(finished_at(epoch) for epoch in epochs if epoch.number == best["best_epoch"])
+    return [Metric(key, value, stamp, step) for key, value in best.items()]
+
+
+def finished_at(epoch: Epoch) -> int:
+    """When the epoch was recorded, in milliseconds since 1970, so that a replay keeps the true times."""
+    meta = epoch.folder / "meta.json"
+    return round(1000 * (meta.stat().st_mtime if meta.exists() else time.time()))
+
+
+def begun_at(epochs: Sequence[Epoch]) -> int:
+    """When the first of `epochs` began, in milliseconds since 1970; now, if there is none."""
+    return finished_at(epochs[0]) - round(1000 * epochs[0].seconds) if epochs else round(1000 * time.time())
+
+
+def trial_files(trial: TrialView) -> list[tuple[Path, str]]:
+    """The files of an ended trial that exist by now, each with its folder among the run's artifacts."""
+    files = [(trial.folder / "config.py", "")]
+    if trial.checkpoint:
+        files += [(trial.checkpoint / name, "checkpoint") for name in ("weights.pth", "meta.json")]
+    return [(path, folder) for path, folder in files if path.is_file()]
+
+
+def files_mark(trial: TrialView, files: Sequence[tuple[Path, str]]) -> str:
+    """The tag that says what was uploaded: the best epoch if that is all, else the names of the files."""
+    return str(trial.best_epoch) if len(files) == 3 else ",".join(path.name for path, _ in files)

@@ -1,0 +1,50 @@
+"""Where MLflow keeps its runs. Runs in: driver, command line."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from raypose.errors import InputError
+
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store; `artifact_root` is None where a tracking server decides about artifacts itself."""
+
+    uri: str
+    artifact_root: Path | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether MLflow is reached over HTTP, or else through a database."""
+        return urlsplit(self.uri).scheme in ("http", "https")
+
+    @property
+    def database(self) -> Path | None:
+        """The file of an SQLite store."""
+        return Path(self.uri.removeprefix(_SQLITE).partition("?")[0]) if self.uri.startswith(_SQLITE) else None
+
+    @property
+    def address(self) -> str:
+        """The URI as people may see it: without user and password."""
+        parts = urlsplit(self.uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else self.uri
+
+
+def open_store(mlruns: Path) -> Store:
+    """The store that MLFLOW_TRACKING_URI names, or else ``mlflow.db`` and ``artifacts/`` in `mlruns`; touches nothing.
+
+    Raises:
+        InputError: MLFLOW_TRACKING_URI names a folder, which MLflow keeps no runs in any more.
+    """
+    mlruns = mlruns.absolute()
+    store = Store(os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{mlruns / 'mlflow.db'}", mlruns / "artifacts")
+    if urlsplit(store.uri).scheme in ("", "file"):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI={store.uri}: MLflow keeps no runs in plain folders; "
+            "unset it, or name a database (sqlite:////absolute/mlflow.db) or a server (http://...)"
+        )
+    return Store(store.uri, None) if store.is_server else store

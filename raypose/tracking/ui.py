@@ -1,0 +1,123 @@
+"""MLflow's UI on a store, on the loopback address, with nothing left behind. Runs in: command line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from http.client import HTTPException
+from typing import IO
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from raypose.errors import InputError, WorkError
+from raypose.tracking.store import Store
+
+_STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_S = 5.0
+_START_S = 120.0
+
+
+def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
+    """Run MLflow's UI until SIGINT, SIGTERM or SIGHUP, and return 0; of a tracking server only say where it is.
+
+    Takes a free port if `port` is taken. Must be called in the main thread, as it handles signals.
+
+    Raises:
+        InputError: the store's database does not exist.
+        WorkError: MLflow's server did not start, or ended by itself; with the end of what it printed.
+    """
+    if store.is_server:
+        print(f"MLflow runs at {store.address}", flush=True)
+        return 0
+    if store.database and not store.database.exists():
+        raise InputError(f"{store.database}: no MLflow record yet; `raypose tune` makes it (or give another --mlruns)")
+    stopped: list[int] = []
+    handlers = {s: signal.signal(s, lambda number, _: stopped.append(number)) for s in _STOPPERS}
+    try:
+        return _run(store, host, _free_port(host, port), stopped)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _run(store: Store, host: str, port: int, stopped: list[int]) -> int:
+    with tempfile.TemporaryFile("w+") as output:
+        server = _start(store, host, port, output)
+        try:
+            ready, deadline = False, time.monotonic() + _START_S
+            while not stopped and server.poll() is None and (ready or time.monotonic() < deadline):
+                if not ready and _answers(host, port):
+                    ready = True
+                    print(f"MLflow: http://{host}:{port}  (Ctrl-C ends it)", flush=True)
+                time.sleep(0.2)
+        finally:
+            _end(server)
+        if not stopped:
+            output.seek(0)
+            raise WorkError(f"MLflow's server did not stay up: {' | '.join(output.read().splitlines()[-3:])}")
+    return 0
+
+
+def _start(store: Store, host: str, port: int, output: IO[str]) -> subprocess.Popen[str]:
+    """One worker, no job runner, in a process group of its own, so that one signal reaches all of it."""
+    hosts = sorted({"localhost", "127.0.0.1", "[::1]", host})
+    # Artifacts of our runs have file:// addresses, which the server opens itself; the destination only keeps those of
+    # experiments that are made in the UI out of the current directory.
+    artifacts = ["--artifacts-destination", store.artifact_root.as_uri()] if store.artifact_root else []
+    listen = ["--host", host, "--port", str(port), "--workers", "1"]
+    allowed = ["--allowed-hosts", ",".join([*hosts, *(f"{name}:*" for name in hosts)])]
+    # The URI may hold a password: not on the command line, where every user of the machine could read it.
+    settings = {"MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *listen, *allowed, *artifacts],
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """Ask the whole process group to end, and insist after some seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # it has ended already
+            os.killpg(server.pid, number)
+        if _is_gone(server):
+            return
+
+
+def _is_gone(server: subprocess.Popen[str]) -> bool:
+    deadline = time.monotonic() + _STOP_S
+    while time.monotonic() < deadline:
+        server.poll()  # reaps the leader, which would count as a member of its group otherwise
+        try:
+            os.killpg(server.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _free_port(host: str, port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(host: str, port: int) -> bool:
+    opener = build_opener(ProxyHandler({}))  # a proxy from the environment cannot reach this machine's loopback
+    try:
+        with opener.open(f"http://{host}:{port}/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except (URLError, HTTPException, OSError):  # not up yet
+        return False

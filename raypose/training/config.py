@@ -1,0 +1,62 @@
+"""Base config + a trial's values + where and on what it runs = a config that MMEngine's Runner trains.
+
+Runs in: GPU worker, `raypose plan`.
+"""
+
+import math
+
+from mmengine.config import Config
+
+from raypose.space.run import Run
+from raypose.training.base import base_config
+from raypose.training.knobs import apply_knobs, set_epochs
+
+SYNC_BN, PLAIN_BN = "SyncBN", "BN"
+
+
+def build_config(run: Run) -> Config:
+    """The runnable config of a trial. Raises SpecError for a value that the base config cannot take."""
+    config = base_config(run.model)
+    config.train_dataloader.batch_size = run.batch_size
+    config.val_dataloader.batch_size = max(run.batch_size, 32)
+    apply_knobs(config, run.values)
+    step_people = config.train_dataloader.batch_size * run.workers
+    set_epochs(config, run.epochs, math.ceil(run.train_people / step_people))
+    _place(config, run)
+    _leave_to_raypose(config, run)
+    return config
+
+
+def _place(config: Config, run: Run) -> None:
+    """Fit the config to the data folder and the device."""
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.dataset.data_root = str(run.data)
+        loader.num_workers = run.loader_workers
+        # New loader processes each epoch are seeded from the epoch's seed, so that a resumed epoch equals a first one.
+        loader.persistent_workers = False
+        loader.pop("prefetch_factor", None)
+    config.val_dataloader.dataset.headbox_file = str(run.data / "annotations" / "mpii_gt_val.mat")
+    config.train_dataloader.sampler.seed = run.seed
+    if run.amp:
+        config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16" if run.gpu else "bfloat16")
+    if not run.gpu:
+        config.model.backbone.norm_cfg = {**config.model.backbone.get("norm_cfg", {}), "type": PLAIN_BN}
+        # MMEngine would wrap the model for the GPU of the local rank.
+        config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+
+
+def _leave_to_raypose(config: Config, run: Run) -> None:
+    """Take out of the config what raypose does itself: checkpoints, seeds, reports; keep MMEngine's text log."""
+    config.optim_wrapper.constructor = "TrainableOnlyConstructor"
+    for hook in ("visualization", "badcase"):
+        config.default_hooks.pop(hook, None)
+    config.default_hooks.checkpoint = None
+    config.default_hooks.logger = {"type": "LoggerHook", "interval": 50, "log_metric_by_epoch": True}
+    config.visualizer = {"type": "PoseLocalVisualizer", "vis_backends": [], "name": f"visualizer {run.folder}"}
+    config.env_cfg.dist_cfg.backend = "nccl" if run.gpu else "gloo"
+    config.update(
+        experiment_name=run.folder.name,
+        launcher="pytorch" if run.workers > 1 else "none",
+        load_from=None,
+        resume=False,
+    )

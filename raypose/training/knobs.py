@@ -1,0 +1,82 @@
+"""What a trial's values do to the config: one function a knob. Runs in: GPU worker, `raypose plan`.
+
+Sources of the rules: MMPose's official RTMPose configs, whose relations between the numbers are kept when one changes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from raypose.errors import SpecError
+from raypose.training.input_size import set_input_size
+from raypose.training.keys import dotted, set_key, unknown_key
+
+WARMUP_SHARE = 0.1  # of the training steps, at the most; the official 1,000 steps when they are fewer
+SPECIAL = ("lr", "freeze", "input_size")
+
+
+def apply_knobs(config: Config, values: Mapping[str, Any]) -> None:
+    """Change the config to a trial's values; `freeze` acts on the model instead (raypose.training.freeze).
+
+    Raises SpecError for a key that the config does not have, with the nearest one that it has.
+    """
+    for key, value in values.items():
+        if key not in SPECIAL:
+            set_key(config, key, value)
+    if "lr" in values:
+        set_lr(config, float(values["lr"]))
+    if "input_size" in values:
+        set_input_size(config, str(values["input_size"]))
+
+
+def base_value(config: Config, knob: str) -> Any:
+    """The base config's own value of a knob. Raises SpecError for a key that it does not have."""
+    if knob == "lr":
+        return float(config.optim_wrapper.optimizer.lr)
+    if knob == "input_size":
+        width, height = config.model.head.input_size
+        return f"{width}x{height}"
+    if knob == "freeze":
+        return "none"
+    leaves = dotted(config)
+    if knob not in leaves:
+        raise SpecError([unknown_key(knob, list(leaves))])
+    return leaves[knob]
+
+
+def set_lr(config: Config, lr: float) -> None:
+    """One peak learning rate; the cosine's floor stays the same share of it (official: 0.05)."""
+    base = config.optim_wrapper.optimizer.lr
+    config.optim_wrapper.optimizer.lr = lr
+    for scheduler in config.param_scheduler:
+        floor = scheduler.pop("eta_min", None)
+        if floor is not None:
+            scheduler.eta_min_ratio = floor / base
+
+
+def set_epochs(config: Config, epochs: int, steps_per_epoch: int) -> None:
+    """Fit the whole schedule into `epochs`: warm-up, cosine, second pipeline, and a validation after every epoch.
+
+    All shares of the official schedule are kept, but for the warm-up: 1,000 steps or a tenth of all, the fewer.
+    """
+    old = config.train_cfg.max_epochs
+    config.train_cfg.update(max_epochs=epochs, val_interval=1, val_begin=1)
+    config.train_cfg.pop("dynamic_intervals", None)
+    for scheduler in config.param_scheduler:
+        if scheduler.get("by_epoch", True):
+            _rescale(scheduler, epochs / old)
+        else:
+            scheduler.end = max(1, min(scheduler.end, round(WARMUP_SHARE * epochs * steps_per_epoch)))
+    for hook in config.custom_hooks:
+        if hook.type.endswith("PipelineSwitchHook"):
+            hook.switch_epoch = round(hook.switch_epoch * epochs / old)
+
+
+def _rescale(scheduler: ConfigDict, factor: float) -> None:
+    scheduler.begin = round(scheduler.get("begin", 0) * factor)
+    scheduler.end = max(scheduler.begin + 1, round(scheduler.end * factor))
+    if "T_max" in scheduler:
+        scheduler.T_max = scheduler.end - scheduler.begin
+
+

@@ -1,0 +1,74 @@
+"""What trials would do, found out without training them. Runs in: a child process of the command line."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from raypose.errors import SpecError
+from raypose.space.knobs import Value
+from raypose.space.run import Run
+from raypose.training.base import base_config
+from raypose.training.config import build_config
+from raypose.training.freeze import frozen_modules
+from raypose.training.keys import dotted
+from raypose.training.knobs import base_value
+from raypose.training.train import build_model
+
+
+def examine(run: Run, knobs: Iterable[str], freeze_choices: Sequence[str]) -> dict[str, Value]:
+    """The base config's own values of all knobs, after a model was built with the weights loaded.
+
+    Raises SpecError for all knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
+    """
+    config, problems = base_config(run.model), []
+    values: dict[str, Value] = {}
+    for knob in knobs:
+        try:
+            values[knob] = _plain(knob, base_value(config, knob))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    model, _, _ = build_model(build_config(run), run)
+    for choice in freeze_choices:
+        try:
+            frozen_modules(model, choice)
+        except SpecError as error:
+            problems += error.problems
+        if choice != "none" and run.weights == "none":
+            problems.append(f"freeze: '{choice}' would freeze random weights; give weights, or take it out")
+    if problems:
+        raise SpecError(problems)
+    return values
+
+
+def _plain(knob: str, value: Any) -> Value:
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise SpecError([f"space.{knob}: its value in the base config is {value!r}; only single values can vary"])
+    return value
+
+
+def plan_trials(base: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each run: config keys that differ from the base run's, parameters by what becomes of them, weights loaded."""
+    before = dotted(build_config(base))
+    return [_plan(before, run) for run in runs]
+
+
+def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    config = build_config(run)
+    after = dotted(config)
+    changed = {key: (before.get(key), value) for key, value in after.items() if before.get(key) != value}
+    model, frozen, loaded = build_model(config, run)
+    return {
+        "differences": {key: [repr(old), repr(new)] for key, (old, new) in sorted(changed.items())},
+        "parameters": _count(model),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "frozen_modules": len(frozen),
+        "weights": asdict(loaded),
+    }
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

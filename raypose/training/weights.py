@@ -1,0 +1,72 @@
+"""Where training starts from: read weights without running code, and fit them to the model. Runs in: GPU worker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from raypose.errors import WeightsError
+
+DEMO_WEIGHTS = Path(__file__).parent / "demo_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of each tensor: names as in the model, or as in the file for those that it does not have."""
+
+    loaded: tuple[str, ...]
+    other_size: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def load_weights(model: nn.Module, source: str, config_source: dict[str, Any] | None) -> Loaded:
+    """Load `source` into the model: demo, none, official (`config_source`, an init_cfg), a file or a URL.
+
+    Backbone and whole-model files are both taken. Raises WeightsError if the file cannot be read or nothing fits.
+    """
+    if source == "none":
+        return Loaded((), (), ())
+    if source == "official":
+        if not config_source or not config_source.get("checkpoint"):
+            raise WeightsError("weights: official: this base config names no weights; give a file, demo or none")
+        source = str(config_source["checkpoint"])
+    state = _with_prefixes(read_weights(source), model)
+    own = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise WeightsError(f"weights: {source}: none of its {len(state)} tensors fits the model")
+    model.load_state_dict(fitting, strict=False)
+    other_size = tuple(k for k in state if k in own and k not in fitting)
+    return Loaded(tuple(fitting), other_size, tuple(k for k in state if k not in own))
+
+
+def read_weights(source: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .pth file or URL; a pickle that asks for more than tensors is refused."""
+    path = DEMO_WEIGHTS if source == "demo" else Path(source)
+    try:
+        if urlparse(source).scheme in ("http", "https", "file"):
+            state = torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
+        elif path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise WeightsError(f"weights: {source}: no such file") from fault
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as fault:
+        raise WeightsError(f"weights: {source}: cannot be read: {str(fault).splitlines()[0]}") from fault
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    return {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+
+
+def _with_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A file that holds the backbone alone may name its tensors without `backbone.`."""
+    own = model.state_dict()
+    if any(name in own for name in state):
+        return state
+    return {f"backbone.{name}": tensor for name, tensor in state.items()}

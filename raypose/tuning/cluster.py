@@ -1,0 +1,97 @@
+"""Join a Ray cluster or start one on this machine, and see what fits on it. Runs in: driver."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+# Read by Ray when it is imported or started, in this process and in those it starts.
+os.environ.update(
+    {
+        name: os.environ.get(name, value)
+        for name, value in {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AIR_NEW_OUTPUT": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker builds an environment of its own
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+            "RAY_CHDIR_TO_TRIAL_DIR": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+            "TUNE_DISABLE_SIGINT_HANDLER": "1",
+            "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the record is the truth; Tune's own state is never read back
+            "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        }.items()
+    }
+)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every worker's imports take three times as long
+
+import ray  # noqa: E402
+
+from raypose.errors import ResourceError  # noqa: E402
+from raypose.space.schema import Resources  # noqa: E402
+
+WORKER_MEMORY = 3 * 2**30
+"""Bytes that a worker and the processes Ray Train starts beside it need, measured on CPU workers."""
+CPU_SPARED = 0.02
+"""Share of a CPU that each worker leaves to the thin process which speaks for its trial to Tune."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How the cluster is used: `lanes` groups of `workers` workers."""
+
+    lanes: int
+    workers: int
+    cpus_per_worker: int
+    gpus_per_worker: float
+
+    @property
+    def per_worker(self) -> dict[str, float]:
+        """Ray's resources for one worker."""
+        gpu = {"GPU": self.gpus_per_worker} if self.gpus_per_worker else {}
+        return {"CPU": self.cpus_per_worker - CPU_SPARED, **gpu}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Ray, joined or started; left or stopped again at the end.
+
+    Inside `ray job submit` Ray's own environment names the cluster; without that and an address one is started here.
+    """
+    here = address is None and "RAY_ADDRESS" not in os.environ
+    try:
+        ray.init(
+            address="local" if here else address or "auto",
+            include_dashboard=True if here else None,  # without it Ray Train never frees a stopped trial's place
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=True,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as fault:
+        where = address or os.environ.get("RAY_ADDRESS", "here")
+        raise ResourceError(f"--address: no Ray cluster at '{where}': {str(fault).splitlines()[0]}") from fault
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def capacity(wanted: Resources, trials: int) -> Capacity:
+    """How many trials run at once. Raises ResourceError if not even one fits, saying what is missing."""
+    have = ray.cluster_resources()
+    gpus = (1.0 if have.get("GPU") else 0.0) if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
+    need = {"CPU": wanted.workers * wanted.cpus_per_worker, "GPU": wanted.workers * gpus}
+    short = [f"{n:g} {kind}s, and it has {have.get(kind, 0):g}" for kind, n in need.items() if n > have.get(kind, 0)]
+    if short:
+        raise ResourceError(f"resources: a trial needs {' and '.join(short)}; ask for less or join a larger cluster")
+    room = min(int(have[kind] // n) for kind, n in need.items() if n)
+    if wanted.concurrent_trials == "auto":
+        memory = int(have.get("memory", WORKER_MEMORY) // (WORKER_MEMORY * wanted.workers))
+        lanes = max(1, min(room, memory, trials))
+    elif wanted.concurrent_trials > room:
+        raise ResourceError(f"resources.concurrent_trials: {wanted.concurrent_trials} wanted, the cluster holds {room}")
+    else:
+        lanes = min(wanted.concurrent_trials, trials)
+    return Capacity(lanes, wanted.workers, wanted.cpus_per_worker, gpus)

@@ -1,0 +1,211 @@
+"""An experiment from its specification to its last trial: make it, go on with it, plan it. Runs in: driver.
+
+`start` makes the record and then does what `resume` does; nothing else distinguishes a first run from a later one.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from raypose.datasets.demo import ensure_demo
+from raypose.datasets.mpii import Report, require_sound
+from raypose.errors import DataError, SpecError
+from raypose.record.folder import ExperimentFolder, create_experiment
+from raypose.record.study import Study
+from raypose.record.view import ExperimentView
+from raypose.space.domain import Choice
+from raypose.space.load import parse_spec
+from raypose.space.run import Run
+from raypose.space.schema import Experiment
+from raypose.space.trial import Trial
+from raypose.tracking.background import MirrorThread
+from raypose.tracking.store import open_store
+from raypose.tuning.cluster import Capacity, capacity, cluster
+from raypose.tuning.run import run_trials
+
+DEMO_FOLDER = Path("data/demo")
+
+
+class Screen(Protocol):
+    """Whoever tells the user how things stand."""
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the thing last said has come."""
+
+    def show(self, view: ExperimentView) -> None:
+        """How the trials stand."""
+
+
+def start(
+    experiment: Experiment, stem: str, mlruns: Path, name: str | None, address: str | None, screen: Screen
+) -> ExperimentView:
+    """Make an experiment and run it. Raises InputError before anything is made if something in it cannot work."""
+    report = _data(experiment, screen)
+    screen.say("checking model, weights and knobs")
+    base = _examine(experiment, report)
+    facts = {"digest": report.digest, "train_people": report.train_people, "val_people": report.val_people}
+    saved = {"experiment": experiment.model_dump(mode="json"), "base_values": base, "data": facts}
+    return resume(create_experiment(mlruns, name, stem, saved), address, screen)
+
+
+def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> ExperimentView:
+    """Run what is left of an experiment, from its record alone."""
+    saved = folder.saved
+    experiment = parse_spec(saved["experiment"])
+    with folder.held():
+        report = _data(experiment, screen)
+        if report.digest != saved["data"]["digest"]:
+            raise DataError(
+                f"{report.folder} is not the data that {folder.name} began with "
+                f"({saved['data']['train_people']} + {saved['data']['val_people']} people, other contents): "
+                "put it back, or start a new experiment"
+            )
+        study = Study(experiment, folder, saved["base_values"])
+        study.fill_queue()
+        with _mirrored(study, screen) as changed:
+            if study.view(worked_on=True).state != "finished":
+                screen.say("starting Ray")
+                with cluster(address), _signals():
+                    room = capacity(experiment.resources, study.total)
+                    _refuse_amp_on_cpu(experiment, room)
+                    screen.say(f"starting the workers of {room.lanes} concurrent trials")
+                    run_trials(study, lambda trial: _run(experiment, trial, report, room, folder), room, changed)
+        return study.view(worked_on=False)
+
+
+@contextmanager
+def _mirrored(study: Study, screen: Screen) -> Iterator[Callable[[], None]]:
+    """Show every change on the screen and in MLflow; yields what is to be called after a change."""
+    working = [True]
+
+    def read() -> ExperimentView:
+        return study.view(worked_on=working[0])
+
+    mirror = MirrorThread(open_store(study.folder.path.parents[1]), read, study.set_run_ids)
+
+    def changed() -> None:
+        screen.show(read())
+        mirror.poke()
+
+    changed()
+    try:
+        yield changed
+    finally:
+        working[0] = False
+        behind = mirror.close(timeout_s=30)
+        if behind:
+            screen.say(f"MLflow is not complete ({behind}); `raypose restore {study.folder.name}` completes it")
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM ends the work like SIGINT; to be installed after Ray's own handlers."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _data(experiment: Experiment, screen: Screen) -> Report:
+    """The data folder, sound; the demo set is rendered if it is not there."""
+    if experiment.data != "demo":
+        return require_sound(Path(experiment.data))
+    screen.say(f"preparing the demo set in {DEMO_FOLDER}")
+    ensure_demo(DEMO_FOLDER.absolute(), on_progress=screen.progress)
+    return require_sound(DEMO_FOLDER.absolute())
+
+
+def _refuse_amp_on_cpu(experiment: Experiment, room: Capacity) -> None:
+    if experiment.train.amp and not room.gpus_per_worker:
+        raise SpecError(["train.amp: mixed precision needs a GPU; set it to false"])
+
+
+def _run(experiment: Experiment, trial: Trial, report: Report, room: Capacity, folder: ExperimentFolder) -> Run:
+    """The training of one trial; it holds plain values only, as it goes to other machines."""
+    settings = experiment.train
+    auto_loaders = room.cpus_per_worker if room.gpus_per_worker else room.cpus_per_worker - 1
+    return Run(
+        model=experiment.model,
+        weights=experiment.weights,
+        values=dict(trial.values),
+        metric=experiment.metric,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        loader_workers=auto_loaders if settings.loader_workers == "auto" else settings.loader_workers,
+        amp=settings.amp,
+        seed=experiment.search.seed,
+        workers=room.workers,
+        gpu=room.gpus_per_worker > 0,
+        data=report.folder,
+        train_people=report.train_people,
+        folder=folder.trial(trial.number),
+    )
+
+
+def _examine(experiment: Experiment, report: Report) -> dict[str, Any]:
+    """The base config's own values of the knobs, and the proof that all choices can be built."""
+    run = _planned(experiment, Trial(0, experiment.fixed), report)
+    freeze = experiment.space.get("freeze")
+    choices = [str(c) for c in freeze.options] if isinstance(freeze, Choice) else []
+    values: dict[str, Any] = _in_training_process("examine", run, list(experiment.space), choices)
+    return values
+
+
+def _planned(experiment: Experiment, trial: Trial, report: Report) -> Run:
+    """A trial's run as far as it can be known without a cluster."""
+    wanted = experiment.resources
+    gpus = 0.0 if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
+    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, gpus)
+    return _run(experiment, trial, report, room, ExperimentFolder(Path("planned")))
+
+
+def plan(experiment: Experiment, trials: int, screen: Screen) -> dict[str, Any]:
+    """Everything `start` would check and do for the first trials, without Ray, without training and without a trace."""
+    report = _data(experiment, screen)
+    screen.say("checking model, weights and knobs")
+    base = _examine(experiment, report)
+    drawn = _draw(experiment, base, trials)
+    screen.say("building the trials' models")
+    runs = [_planned(experiment, trial, report) for trial in drawn]
+    plans = _in_training_process("plan_trials", _planned(experiment, Trial(0, {}), report), runs)
+    return {
+        "data": report,
+        "base_values": base,
+        "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],
+    }
+
+
+def _draw(experiment: Experiment, base: Mapping[str, Any], count: int) -> list[Trial]:
+    """The first trials as `start` would draw them before any result is known, from a study in memory."""
+    in_memory = experiment.model_copy(
+        update={"search": experiment.search.model_copy(update={"storage": "sqlite:///:memory:"})}
+    )
+    study = Study(in_memory, ExperimentFolder(Path("planned")), base)
+    study.fill_queue()
+    drawn = (study.next_trial() for _ in range(min(count, study.total)))
+    return [trial for trial in drawn if trial is not None]
+
+
+def _in_training_process(function: str, *arguments: object) -> Any:
+    """Call a function of raypose.training.plan in a process of its own: the driver imports neither torch nor mmpose."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_call_plan, function, arguments).result()
+
+
+def _call_plan(function: str, arguments: tuple[object, ...]) -> Any:
+    from raypose.training import plan as training_plan  # only ever in the child process
+
+    return getattr(training_plan, function)(*arguments)

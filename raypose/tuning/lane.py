@@ -1,0 +1,61 @@
+"""A lane: one long Ray Train run whose workers stay warm and train trial after trial. Runs in: GPU worker (`serve`).
+
+The first start of the workers costs seconds (imports, process group); every further trial on a lane costs none of it.
+"""
+
+import gc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import train as ray_train
+
+from raypose.errors import RayposeError
+from raypose.space.run import Run
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """Train the trials that the broker hands out, all ranks in step, until it has none left."""
+    import cv2
+    import torch
+    from mmengine import dist
+
+    torch.set_num_threads(settings["cpus"])
+    cv2.setNumThreads(0)  # samples are loaded one by one in as many processes as there are CPUs
+    broker, lane = settings["broker"], settings["lane"]
+    first = ray_train.get_context().get_world_rank() == 0
+    while True:
+        job = [ray.get(broker.next_job.remote(lane)) if first else None]
+        if dist.get_world_size() > 1:
+            dist.broadcast_object_list(job, src=0)
+        if job[0] is None:
+            return
+        number, run = job[0]
+        error = _train(broker, number, run)
+        if first:
+            ray.get(broker.end.remote(lane, number, error))
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _train(broker: Any, number: int, run: dict[str, Any]) -> str | None:
+    """Train one trial; its own failure is returned as text, and the lane lives on."""
+    from raypose.training.train import train  # here, as the driver imports this module and must stay light
+
+    def report(metrics: Mapping[str, float], folder: Path) -> bool:
+        stop: bool = ray.get(broker.committed.remote(number, int(folder.name.rsplit("_", 1)[1])))
+        return stop
+
+    trial = Run(**run)
+    try:
+        train(trial, report)
+    except Exception as fault:  # the border between a trial and its lane: whatever it was, it is told, not swallowed
+        reason = f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:2000]
+        if trial.workers > 1 and not isinstance(fault, RayposeError):
+            # The other ranks wait in a collective call for this one: only a new group gets them out.
+            ray.get(broker.note.remote(number, reason))
+            raise
+        return reason
+    return None

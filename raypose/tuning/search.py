@@ -1,0 +1,96 @@
+"""Ray Tune's searcher, scheduler and trial function, all thin over the experiment's study and the broker.
+
+Runs in: driver; `relay` in a trial's own light process.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from raypose.record.epochs import read_epochs
+from raypose.record.study import Study
+from raypose.space.trial import Trial
+
+
+def relay(config: dict[str, Any]) -> None:
+    """One Tune trial: give the job to a lane, and pass what it says on to Tune, message by message."""
+    broker, number = config["broker"], config["number"]
+    ray.get(broker.submit.remote(number, config["run"]))
+    heard = 0
+    while True:
+        for message in ray.get(broker.messages.remote(number, heard)):
+            heard += 1
+            tune.report({"number": number, **message})
+            if message["kind"] == "end":
+                return
+
+
+class StudySearcher(Searcher):
+    """What to try next is the study's to say."""
+
+    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any]) -> None:
+        super().__init__()
+        self._study, self._broker, self._to_run = study, broker, to_run
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next trial that has epochs left to train."""
+        while (trial := self._study.next_trial()) is not None:
+            if not self._study.catch_up(trial.number):
+                return {"number": trial.number, "run": asdict(self._to_run(trial)), "broker": self._broker}
+        finished: str = Searcher.FINISHED
+        return finished
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing to learn here: the scheduler has told the study."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given; the record makes this unnecessary."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """There is no state but the study."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """There is no state but the study."""
+
+
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Write every message into the study, decide by it, and let the lane know."""
+
+    def __init__(self, study: Study, broker: Any, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._study, self._broker, self._changed = study, broker, changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given; the record makes this unnecessary."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        """Called for every message; a message heard twice changes nothing."""
+        number, stop = result["number"], False
+        if result["kind"] == "begin":
+            self._study.begin_attempt(number)
+        elif result["kind"] == "epoch":
+            stop = self._end_epoch(number, result["epoch"])
+        else:
+            self._study.finish(number, error=result["error"])
+        self._changed()
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def _end_epoch(self, number: int, epoch: int) -> bool:
+        stop = self._study.add_epoch(number, read_epochs(self._study.folder.trial(number))[epoch - 1])
+        if stop:
+            self._study.finish(number, pruned=True)
+        self._broker.decide.remote(number, epoch, stop)
+        return stop
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        """The light process of the trial failed for good, after all of Tune's own retries."""
+        self._study.finish(trial.config["number"], error="the process that speaks for this trial failed repeatedly")
+        self._changed()

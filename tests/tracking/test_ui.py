@@ -1,0 +1,141 @@
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from conftest import Record
+
+from raypose.errors import InputError
+from raypose.tracking.background import MirrorThread
+from raypose.tracking.mirror import Mirror
+from raypose.tracking.store import Store
+from raypose.tracking.ui import serve
+
+SERVE = """
+import sys
+from pathlib import Path
+from raypose.tracking.store import Store
+from raypose.tracking.ui import serve
+sys.exit(serve(Store(sys.argv[1], Path(sys.argv[2])), port=int(sys.argv[3])))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def ui(store: Store) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(port: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SERVE, store.uri, str(store.artifact_root), str(port)]
+        started.append(subprocess.Popen(command, text=True, stdout=subprocess.PIPE))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate()
+
+
+def test_ui_serves_mirrors_and_leaves_nothing(
+    ui: Callable[[int], subprocess.Popen[str]], store: Store, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = record.begin({"lr": 0.01})
+    record.epoch(number, 0.25)
+    record.end(number, "complete")
+    local = Mirror(store).sync(record.view)[number]
+
+    # The same record by way of a server that is not there yet.
+    port = free_port()
+    remote = Record(record.view.folder.with_name("remote"))
+    remote.epoch(remote.begin({"lr": 0.02}), 0.5)
+    remote.end(0, "complete")
+    heard: list[dict[int, str]] = []
+    thread = MirrorThread(Store(f"http://127.0.0.1:{port}", None), lambda: remote.view, heard.append)
+    thread.poke()
+    until(lambda: "is behind" in caplog.text)
+
+    process = ui(port)
+    assert process.stdout
+    assert process.stdout.readline().startswith(f"MLflow: http://127.0.0.1:{port} ")
+    assert b"<html" in urlopen(f"http://127.0.0.1:{port}/").read()
+    best = record.view.trials[number].checkpoint
+    assert best
+    artifact = f"http://127.0.0.1:{port}/get-artifact?path=checkpoint/weights.pth&run_uuid="
+    assert urlopen(artifact + local).read() == (best / "weights.pth").read_bytes()
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(Request(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", headers={"Host": "evil.example"}))
+
+    until(lambda: heard)
+    remote.epoch(0, 0.75)
+    assert thread.close(20) is None
+    assert len([entry for entry in caplog.records if "is behind" in entry.message]) == 1
+    (remote_best,) = [trial.checkpoint for trial in remote.view.trials]
+    assert remote_best
+    assert urlopen(artifact + heard[0][0]).read() in {
+        (epoch.folder / "weights.pth").read_bytes() for epoch in remote.view.trials[0].epochs
+    }
+
+    connection = http.client.HTTPConnection("127.0.0.1", port)  # a browser that keeps its connection
+    connection.request("GET", "/health")
+    connection.getresponse().read()
+    everyone = family(process.pid)
+    assert len(everyone) >= 3
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in everyone), 5)
+
+
+def test_a_taken_port_is_avoided_and_a_stop_while_starting_is_heard(
+    ui: Callable[[int], subprocess.Popen[str]],
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = ui(taken.getsockname()[1])
+        until(lambda: len(family(process.pid)) >= 2)
+        child = family(process.pid)[1]
+        command = Path(f"/proc/{child}/cmdline")
+        until(lambda: b"--port" in command.read_bytes())
+        arguments = command.read_bytes().split(b"\0")
+        assert int(arguments[arguments.index(b"--port") + 1]) not in (0, taken.getsockname()[1])
+        assert not any(b"sqlite" in argument for argument in arguments), "an address may hold a password"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+        assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_server_elsewhere_is_only_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve(Store("https://me:secret@mlflow.lab/base", None)) == 0
+    assert capsys.readouterr().out == "MLflow runs at https://mlflow.lab/base\n"
+
+
+def test_no_database_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no MLflow record yet"):
+        serve(Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts"))
+    assert os.listdir(tmp_path) == []
