@@ -26,6 +26,7 @@ app.add_typer(data_app, name="data")
 
 Spec = Annotated[Path, typer.Argument(help="Specification of the search, such as search_spaces/lr.yaml.")]
 ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment; `raypose list` shows them.")]
+Name = Annotated[str | None, typer.Option(help="Name of the experiment; default: the file's name and a number.")]
 Mlruns = Annotated[Path, typer.Option(help="Folder of all experiments and of MLflow's database.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; without it, one is started here.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -43,7 +44,7 @@ DEFAULT_MLRUNS = Path("mlruns")
 @app.command()
 def tune(
     spec: Spec,
-    name: Annotated[str | None, typer.Option(help="Name of the experiment; default: the file's name and a number.")] = None,
+    name: Name = None,
     data: Data = None,
     model: Model = None,
     weights: Weights = None,
@@ -223,8 +224,9 @@ def data_check(
         _print_json(dataclasses.asdict(report))
     else:
         typer.echo(
-            f"{folder}: {report.train_people} people in {report.train_images} images to train on, {report.val_people} in "
-            f"{report.val_images} to validate, {report.joints_labelled} joints; {len(report.problems)} problems"
+            f"{folder}: {report.train_people} people to train on in {report.train_images} images, "
+            f"{report.val_people} to validate in {report.val_images}, {report.joints_labelled} joints; "
+            f"{len(report.problems)} problems"
         )
         for problem in report.problems:
             typer.echo(f"  {problem.severity}: {problem}")

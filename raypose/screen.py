@@ -73,7 +73,9 @@ class LiveScreen:
             return
         self._told.add(mark)
         latest = f"{trial.epochs[-1].metrics[view.metric]:.2f}" if trial.epochs else "-"
-        text = f"trial {trial.number} {trial.state}: {_values(trial)}; epoch {len(trial.epochs)}, {view.metric} {latest}"
+        text = (
+            f"trial {trial.number} {trial.state}: {_values(trial)}; epoch {len(trial.epochs)}, {view.metric} {latest}"
+        )
         self._console.print(text + (f", best so far {_best(view)}" if view.best else ""), soft_wrap=True)
 
     def _draw(self) -> RenderableType:

@@ -57,7 +57,10 @@ class ExperimentFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the experiment; the system frees the lock of a process that died. Raises ExperimentError if it is held."""
+        """Hold the experiment against other processes; the system frees the lock of one that died.
+
+        Raises ExperimentError if it is held already.
+        """
         try:
             with FileLock(self.path / "lock", timeout=0):
                 yield
@@ -72,7 +75,9 @@ def create_experiment(mlruns: Path, name: str | None, stem: str, saved: dict[str
     root = mlruns / "experiments"
     root.mkdir(parents=True, exist_ok=True)
     if name is not None and not NAME.fullmatch(name):
-        raise ExperimentError(f"--name: '{name}': use letters, digits, '.', '_' and '-', starting with a letter or digit")
+        raise ExperimentError(
+            f"--name: '{name}': use letters, digits, '.', '_' and '-', starting with a letter or digit"
+        )
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     write_json(staging / "spec.json", saved)
     staging.chmod(0o755)

@@ -10,8 +10,8 @@ from typing import Any
 
 import optuna
 
-from raypose.record.view import Value
 from raypose.space.domain import Choice, Domain
+from raypose.space.knobs import Value
 from raypose.space.schema import Experiment, Prune
 
 

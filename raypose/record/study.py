@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
 from raypose.record.sampling import grid, pruner, sampler
-from raypose.record.view import Epoch, ExperimentState, ExperimentView, TrialView, Value, best_epoch
+from raypose.record.view import Epoch, ExperimentState, ExperimentView, TrialView, best_epoch
 from raypose.space.domain import Choice, Domain
+from raypose.space.knobs import Value
 from raypose.space.load import parse_spec
 from raypose.space.schema import Experiment
 from raypose.space.trial import Trial

@@ -8,7 +8,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from raypose.tracking.store import Store
+from raypose.tracking.store import Store, sqlite_uri
 
 
 def connect(store: Store) -> MlflowClient:
@@ -35,6 +35,6 @@ def _create(database: Path, artifact_root: Path) -> None:
             left_over.unlink()
         # Named by the process: MLflow keeps a connection to every address that it ever opened.
         unborn = database.with_name(f"{database.name}.new-{os.getpid()}")
-        made = SqlAlchemyStore(f"sqlite:///{unborn}", artifact_root.as_uri())  # type: ignore[no-untyped-call]
+        made = SqlAlchemyStore(sqlite_uri(unborn), artifact_root.as_uri())  # type: ignore[no-untyped-call]
         made.engine.dispose()
         os.replace(unborn, database)

@@ -23,7 +23,7 @@ def study_status(view: ExperimentView) -> str:
 
 
 def trial_status(view: ExperimentView, trial: TrialView) -> str:
-    """MLflow's status of a trial's run; a pruned trial is FINISHED, an unfinished one of a stopped experiment KILLED."""
+    """MLflow's status of a trial's run: FINISHED also if pruned, KILLED if unfinished and nobody works on it."""
     return _TRIAL_STATUS.get(trial.state, "RUNNING" if view.state == "running" else "KILLED")
 
 

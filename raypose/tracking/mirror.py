@@ -145,17 +145,25 @@ def _known(client: MlflowClient, run: Run) -> _Known:
 
 
 def _refuse_stranger(run: _Known, trial: TrialView, view: ExperimentView) -> None:
-    """Params never change in MLflow, so other values are those of another experiment with the same name."""
-    for key, value in content.trial_params(trial).items():
-        if run.params.get(key, value) != value:
-            raise WorkError(
-                f"MLflow run {run.run_id} holds trial {trial.number} of another experiment {view.name!r} "
-                f"({key} is {run.params[key]} there, {value} here): delete or rename that experiment in MLflow"
-            )
+    """Refuse a run that the record does not know and that holds other knobs, or epochs that are not there yet.
+
+    Such a run is left of an experiment whose folder was deleted, or belongs to another user of the same server.
+    """
+    params = content.trial_params(trial)
+    differ = any(run.params.get(key, value) != value for key, value in params.items())
+    if trial.run_id != run.run_id and (differ or max(run.steps, default=0) > len(trial.epochs)):
+        raise WorkError(
+            f"MLflow already holds another experiment {view.name!r} (its trial {trial.number} is run {run.run_id}): "
+            f"rename or delete that one in MLflow, then `raypose restore {view.name}` sends this one"
+        )
 
 
 def _send(
-    client: MlflowClient, run: _Known, groups: Sequence[list[Metric]], params: dict[str, str], tags: dict[str, str | None]
+    client: MlflowClient,
+    run: _Known,
+    groups: Sequence[list[Metric]],
+    params: dict[str, str],
+    tags: dict[str, str | None],
 ) -> None:
     """Send the params and tags that differ, and all the metrics in batches that never split a group."""
     new_params = {key: value for key, value in params.items() if key not in run.params}

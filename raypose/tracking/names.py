@@ -4,7 +4,7 @@ import posixpath
 import re
 from decimal import Decimal
 
-from raypose.record.view import Value
+from raypose.space.knobs import Value
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_\-.: /]", re.ASCII)
 _LONGEST_NAME = 250

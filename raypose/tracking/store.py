@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from raypose.errors import InputError
 
@@ -25,13 +25,20 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The file of an SQLite store."""
-        return Path(self.uri.removeprefix(_SQLITE).partition("?")[0]) if self.uri.startswith(_SQLITE) else None
+        if not self.uri.startswith(_SQLITE):
+            return None
+        return Path(unquote(self.uri.removeprefix(_SQLITE).partition("?")[0]))
 
     @property
     def address(self) -> str:
         """The URI as people may see it: without user and password."""
         parts = urlsplit(self.uri)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else self.uri
+
+
+def sqlite_uri(database: Path) -> str:
+    """The URI of an SQLite file; SQLAlchemy decodes it, but takes a space and other characters as they are."""
+    return _SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
 
 
 def open_store(mlruns: Path) -> Store:
@@ -41,7 +48,7 @@ def open_store(mlruns: Path) -> Store:
         InputError: MLFLOW_TRACKING_URI names a folder, which MLflow keeps no runs in any more.
     """
     mlruns = mlruns.absolute()
-    store = Store(os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{mlruns / 'mlflow.db'}", mlruns / "artifacts")
+    store = Store(os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(mlruns / "mlflow.db"), mlruns / "artifacts")
     if urlsplit(store.uri).scheme in ("", "file"):
         raise InputError(
             f"MLFLOW_TRACKING_URI={store.uri}: MLflow keeps no runs in plain folders; "

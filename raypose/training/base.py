@@ -1,4 +1,4 @@
-"""Base configs: a preset or any RTMPose config of MMPose, brought to the MPII layout. Runs in: GPU worker, `raypose plan`.
+"""Base configs: a preset or any RTMPose config, brought to the MPII layout. Runs in: GPU worker, `raypose plan`.
 
 Only what MMEngine's Runner reads is kept. MMPose's config files leave their variables behind (`codec`, `base_lr`,
 `train_pipeline` ...), and a key that changes nothing must not look as if it could be tuned.
@@ -6,7 +6,6 @@ Only what MMEngine's Runner reads is kept. MMPose's config files leave their var
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import mmpose
 from mmengine.config import Config

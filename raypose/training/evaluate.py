@@ -1,4 +1,4 @@
-"""Score weights on the validation people of a data folder, with MMPose's own evaluator. Runs in: GPU worker, scripts."""
+"""Score weights on the validation people of a data folder, with MMPose's own evaluator. Runs in: GPU worker."""
 
 import dataclasses
 import tempfile

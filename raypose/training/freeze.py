@@ -4,6 +4,7 @@ Frozen means no gradient, BatchNorm in eval mode and no place in the optimizer, 
 """
 
 import difflib
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -61,10 +62,10 @@ class KeepFrozenHook(Hook):
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class TrainableOnlyConstructor(DefaultOptimWrapperConstructor):  # type: ignore[misc]
+class TrainableOnlyConstructor(DefaultOptimWrapperConstructor):
     """MMEngine's constructor, but frozen parameters stay out of the optimizer."""
 
-    def add_params(self, params: list[dict[str, object]], module: nn.Module, **options: object) -> None:
+    def add_params(self, params: list[dict[str, Any]], module: nn.Module, **options: object) -> None:
         """Collect the parameter groups of `module`, then drop those that do not learn."""
         super().add_params(params, module, **options)
-        params[:] = [group for group in params if all(p.requires_grad for p in group["params"])]  # type: ignore[attr-defined]
+        params[:] = [group for group in params if all(p.requires_grad for p in group["params"])]

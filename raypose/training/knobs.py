@@ -78,5 +78,3 @@ def _rescale(scheduler: ConfigDict, factor: float) -> None:
     scheduler.end = max(scheduler.begin + 1, round(scheduler.end * factor))
     if "T_max" in scheduler:
         scheduler.T_max = scheduler.end - scheduler.begin
-
-

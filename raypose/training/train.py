@@ -55,7 +55,7 @@ def build_model(config: Config, run: Run) -> tuple[nn.Module, list[nn.Module], L
     init_default_scope("mmpose")
     source = config.model.backbone.pop("init_cfg", None)
     model: nn.Module = MODELS.build(config.model)
-    model.init_weights()
+    model.init_weights()  # type: ignore[operator]  # mmengine's, which torch's stubs do not know
     loaded = load_weights(model, run.weights, source)
     choice = str(run.values.get("freeze", "none"))
     if choice != "none" and run.weights == "none":

@@ -13,7 +13,6 @@ from ray import tune
 from ray.train.torch import TorchTrainer
 
 from raypose.errors import WorkError
-from raypose.record.folder import ExperimentFolder
 from raypose.record.study import Study
 from raypose.space.trial import Trial
 from raypose.tuning.broker import Broker

@@ -60,7 +60,7 @@ class StudySearcher(Searcher):
         """There is no state but the study."""
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+class StudyScheduler(FIFOScheduler):
     """Write every message into the study, decide by it, and let the lane know."""
 
     def __init__(self, study: Study, broker: Any, changed: Callable[[], None]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
-from raypose.record.view import ExperimentState, ExperimentView, TrialState, TrialView, Value
+from raypose.record.view import ExperimentState, ExperimentView, TrialState, TrialView
+from raypose.space.knobs import Value
 from raypose.tracking.store import Store, open_store
 
 
@@ -26,7 +27,7 @@ class Record:
             "space": {"lr": {"log_uniform": [2e-4, 1.6e-2]}},
             "train": {"epochs": 8, "batch_size": 32},
         }
-        self.view = ExperimentView(folder.name, "running", "PCK@0.1", folder, spec, ())
+        self.view = ExperimentView(folder.name, "running", "PCK@0.1", 5, 8, folder, spec, ())
 
     def begin(self, values: dict[str, Value]) -> int:
         """A new running trial; returns its number."""

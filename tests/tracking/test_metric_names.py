@@ -1,6 +1,7 @@
 import pytest
 from mlflow.utils.validation import _validate_metric_name
 
+from raypose.space.knobs import Value
 from raypose.tracking.names import legal_metric, plain, trial_title
 
 
@@ -20,7 +21,7 @@ from raypose.tracking.names import legal_metric, plain, trial_title
 )
 def test_names_become_legal_and_legal_ones_stay(name: str, legal: str) -> None:
     assert legal_metric(name) == legal
-    _validate_metric_name(legal_metric(name))
+    _validate_metric_name(legal_metric(name))  # type: ignore[no-untyped-call]
 
 
 def test_different_names_stay_different() -> None:
@@ -36,6 +37,6 @@ def test_numbers_are_plain_decimals() -> None:
 
 
 def test_title_shows_the_knobs() -> None:
-    values = {"lr": 0.001234567, "freeze": "stem", "optim_wrapper.optimizer.weight_decay": 1.23456e-5}
+    values: dict[str, Value] = {"lr": 0.001234567, "freeze": "stem", "optim_wrapper.optimizer.weight_decay": 1.23456e-5}
     assert trial_title(3, values) == "trial 3: lr 0.00123, freeze stem, weight_decay 0.0000123"
     assert trial_title(0, {}) == "trial 0"

@@ -2,11 +2,11 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from conftest import Record
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -14,6 +14,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from raypose.errors import WorkError
 from raypose.tracking.mirror import Mirror
 from raypose.tracking.store import Store
+from tests.tracking.conftest import Record
 
 Points = Callable[[Store, str], dict[tuple[str, int], list[float]]]
 
@@ -215,11 +216,29 @@ def test_an_outage_makes_the_next_sync_look_again(store: Store, client: MlflowCl
     assert client.get_run(mirror.sync(record.view)[number]).data.metrics["epoch"] == 1.0
 
 
-def test_another_experiment_of_the_same_name_is_refused(store: Store, record: Record, tmp_path: Path) -> None:
-    record.begin({"lr": 0.01})
-    Mirror(store).sync(record.view)
+@pytest.mark.parametrize("lr", [0.5, 0.01])
+def test_another_experiment_of_the_same_name_is_refused(
+    lr: float, store: Store, client: MlflowClient, record: Record, tmp_path: Path
+) -> None:
+    """By other knobs, or (same seed, same knobs) by epochs that the new one has not had; renamed, it stays whole."""
+    number = record.begin({"lr": 0.01})
+    record.epoch(number, 0.2)
+    old = Mirror(store).sync(record.view)[number]
     (tmp_path / "other").mkdir()
     other = Record(tmp_path / "other" / record.view.name)
-    other.begin({"lr": 0.5})
+    other.begin({"lr": lr})
     with pytest.raises(WorkError, match="another experiment"):
         Mirror(store).sync(other.view)
+    client.rename_experiment(client.get_run(old).info.experiment_id, f"{record.view.name} before")
+    assert Mirror(store).sync(other.view)[0] != old
+
+
+def test_a_run_that_the_record_knows_is_trusted(store: Store, client: MlflowClient, record: Record) -> None:
+    """An epoch that was found damaged and is trained again does not make the run a stranger's."""
+    number = record.begin({"lr": 0.01})
+    record.epoch(number, 0.2)
+    record.epoch(number, 0.3)
+    run_id = Mirror(store).sync(record.view)[number]
+    (trial,) = record.view.trials
+    shorter = replace(trial, epochs=trial.epochs[:1], best=0.2, best_epoch=1, run_id=run_id)
+    assert Mirror(store).sync(replace(record.view, trials=(shorter,))) == {number: run_id}

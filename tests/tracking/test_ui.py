@@ -11,13 +11,13 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import Record
 
 from raypose.errors import InputError
 from raypose.tracking.background import MirrorThread
 from raypose.tracking.mirror import Mirror
 from raypose.tracking.store import Store
 from raypose.tracking.ui import serve
+from tests.tracking.conftest import Record
 
 SERVE = """
 import sys
