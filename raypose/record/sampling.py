@@ -6,6 +6,7 @@ so no state of it can be lost in a crash.
 
 import itertools
 import random
+import warnings
 from typing import Any
 
 import optuna
@@ -20,7 +21,9 @@ def sampler(experiment: Experiment, number: int) -> optuna.samplers.BaseSampler:
     seed = random.Random(f"{experiment.search.seed}/{number}").getrandbits(32)
     match experiment.search.sampler:
         case "tpe":  # grouped, so that trial 0 may lie outside the space in one knob without spoiling the others
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=5)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=5)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
         case "cmaes":

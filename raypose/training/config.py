@@ -39,10 +39,11 @@ def _place(config: Config, run: Run) -> None:
     config.train_dataloader.sampler.seed = run.seed
     if run.amp:
         config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16" if run.gpu else "bfloat16")
-    if not run.gpu:
+    if not run.gpu or run.workers == 1:  # MMEngine would put new modules, not frozen ones, in SyncBN's place
         config.model.backbone.norm_cfg = {**config.model.backbone.get("norm_cfg", {}), "type": PLAIN_BN}
-        # MMEngine would wrap the model for the GPU of the local rank.
-        config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+    if not run.gpu:  # MMEngine would wrap the model for the GPU of the local rank
+        wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False, "device_ids": None}
+        config.model_wrapper_cfg = wrapper
 
 
 def _leave_to_raypose(config: Config, run: Run) -> None:
@@ -52,7 +53,7 @@ def _leave_to_raypose(config: Config, run: Run) -> None:
         config.default_hooks.pop(hook, None)
     config.default_hooks.checkpoint = None
     config.default_hooks.logger = {"type": "LoggerHook", "interval": 50, "log_metric_by_epoch": True}
-    config.visualizer = {"type": "PoseLocalVisualizer", "vis_backends": [], "name": f"visualizer {run.folder}"}
+    config.visualizer = {"type": "PoseLocalVisualizer", "vis_backends": []}
     config.env_cfg.dist_cfg.backend = "nccl" if run.gpu else "gloo"
     config.update(
         experiment_name=run.folder.name,

@@ -12,7 +12,8 @@ from raypose.errors import SpecError
 from raypose.training.input_size import set_input_size
 from raypose.training.keys import dotted, set_key, unknown_key
 
-WARMUP_SHARE = 0.1  # of the training steps, at the most; the official 1,000 steps when they are fewer
+WARMUP_SHARE = 1000 / (210 * 44)  # of all steps, as in the official MPII recipe: 210 epochs of 44 steps (8 x 64 people)
+MIN_WARMUP = 2  # steps: MMEngine's warm-up of one step never reaches its end
 SPECIAL = ("lr", "freeze", "input_size")
 
 
@@ -58,23 +59,25 @@ def set_lr(config: Config, lr: float) -> None:
 def set_epochs(config: Config, epochs: int, steps_per_epoch: int) -> None:
     """Fit the whole schedule into `epochs`: warm-up, cosine, second pipeline, and a validation after every epoch.
 
-    All shares of the official schedule are kept, but for the warm-up: 1,000 steps or a tenth of all, the fewer.
+    All shares of the base config's schedule are kept, but for the warm-up: its own steps or WARMUP_SHARE, the fewer.
     """
     old = config.train_cfg.max_epochs
     config.train_cfg.update(max_epochs=epochs, val_interval=1, val_begin=1)
     config.train_cfg.pop("dynamic_intervals", None)
     for scheduler in config.param_scheduler:
         if scheduler.get("by_epoch", True):
-            _rescale(scheduler, epochs / old)
+            _rescale(scheduler, epochs, old)
         else:
-            scheduler.end = max(1, min(scheduler.end, round(WARMUP_SHARE * epochs * steps_per_epoch)))
-    for hook in config.custom_hooks:
+            share = round(WARMUP_SHARE * epochs * steps_per_epoch)
+            scheduler.end = max(MIN_WARMUP, min(scheduler.end, share))
+    for hook in config.get("custom_hooks", []):
         if hook.type.endswith("PipelineSwitchHook"):
             hook.switch_epoch = round(hook.switch_epoch * epochs / old)
 
 
-def _rescale(scheduler: ConfigDict, factor: float) -> None:
-    scheduler.begin = round(scheduler.get("begin", 0) * factor)
-    scheduler.end = max(scheduler.begin + 1, round(scheduler.end * factor))
-    if "T_max" in scheduler:
-        scheduler.T_max = scheduler.end - scheduler.begin
+def _rescale(scheduler: ConfigDict, epochs: int, old: int) -> None:
+    """Bounds may be fractions of an epoch: MMEngine turns them into steps, and without T_max spans them."""
+    scheduler.begin = scheduler.get("begin", 0) * epochs / old
+    scheduler.end = scheduler.end * epochs / old
+    scheduler.convert_to_iter_based = True
+    scheduler.pop("T_max", None)

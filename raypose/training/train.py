@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -18,6 +19,7 @@ from mmengine.runner import Runner
 from mmpose.registry import MODELS
 from mmpose.visualization import PoseLocalVisualizer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from raypose.errors import SpecError
 from raypose.space.run import Run
@@ -72,6 +74,11 @@ class _Runner(Runner):
 
     def dump_config(self) -> None:
         """Already written, once for all attempts."""
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader[Any]:
+        """Without MMEngine's seed, which would make every epoch's loader processes draw the same random numbers."""
+        return cast("DataLoader[Any]", Runner.build_dataloader(dataloader, None, diff_rank_seed))
 
 
 def build_runner(config: Config, model: nn.Module, seed: int, work_dir: str) -> Runner:

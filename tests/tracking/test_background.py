@@ -19,7 +19,7 @@ def test_pokes_are_mirrored_and_closing_brings_the_rest(store: Store, record: Re
         thread.poke()
     record.end(number, "complete")
     record.become("finished")
-    assert thread.close(20) is None
+    assert thread.close(100) is None
     assert len(heard) == 1, "run ids are told when they are new"
     run = MlflowClient(store.uri).get_run(heard[0][number])
     assert (run.info.status, run.data.metrics["epoch"], run.data.metrics["best_PCK_0.1"]) == ("FINISHED", 3.0, 0.3)
@@ -43,7 +43,7 @@ def test_an_outage_is_told_once_and_caught_up(
     assert caplog.text.count("is behind") == 1
     assert not heard
     blocked.unlink()
-    assert thread.close(20) is None
+    assert thread.close(100) is None
     assert "complete again" in caplog.text
     assert MlflowClient(store.uri).get_run(heard[0][number]).data.tags["raypose.artifacts"] == "1"
 

@@ -68,7 +68,7 @@ def test_database_survives_a_kill_and_a_race_while_it_is_made(tmp_path: Path) ->
     assert not (mlruns / "mlflow.db").exists()
 
     racers = [start(name) for name in ("one", "two")]
-    outputs = [racer.communicate(timeout=60) for racer in racers]
+    outputs = [racer.communicate(timeout=200) for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], outputs
     assert sorted(file.name for file in mlruns.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
 
