@@ -295,7 +295,7 @@ def _ray() -> Iterator[Finding]:
         text = f"RAY_AUTH_MODE={mode}: whoever reaches Ray's ports can run programs here: run `unset RAY_AUTH_MODE`"
         yield Finding("Ray", False, text)
     logs = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/session_*/logs")
-    start = f"mend first what is BAD above; Ray's own words are in the newest {logs}"
+    start = f"mend what is BAD above, or set RAY_TMPDIR to a short path with room; Ray's own words: the newest {logs}"
     found = probe(
         "ray_cluster", 60, f"start that cluster, or run `unset RAY_ADDRESS` ({address})" if address else start
     )

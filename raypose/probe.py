@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -99,19 +100,21 @@ def run_alone(arguments: list[str], limit_s: float, output: Any, errors: Any) ->
     except subprocess.TimeoutExpired:
         return None
     finally:
-        _end_session(child)
+        child.kill()
+        child.wait()
+        _end_session(child.pid)
 
 
-def _end_session(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all that is left in its session: Ray's processes leave its process group, not its session."""
+def _end_session(leader: int) -> None:
+    """End all that the leader of a session started: Ray's processes leave its process group, not its session."""
     with suppress(ProcessLookupError, PermissionError):  # nobody is left in its group
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    while left := _session(child.pid):  # again: one that was just being born can escape the first look
+        if leader != os.getpid():
+            os.killpg(leader, signal.SIGKILL)
+    while left := [pid for pid in _session(leader) if pid != os.getpid()]:
         for pid in left:
             with suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+        time.sleep(0.02)  # and look again: one that was just being born can escape the first look
 
 
 def _session(leader: int) -> list[int]:
@@ -135,6 +138,14 @@ def _reason(status: int | None, errors: str, limit_s: int) -> str:
     return exceptions[-1] if exceptions else f"ended with status {status}"
 
 
+def _give_up() -> None:
+    """End this process, a leader, and all it started: the doctor, which should have done so, was itself killed."""
+    _end_session(os.getpid())
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    signal.alarm(int(sys.argv[2]) + 5)  # ends this process even if the doctor was killed meanwhile
+    overdue = threading.Timer(int(sys.argv[2]) + 5, _give_up)
+    overdue.daemon = True
+    overdue.start()
     print(json.dumps({"training": training, "ray_cluster": ray_cluster, "database": database}[sys.argv[1]]()))

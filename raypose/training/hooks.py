@@ -83,7 +83,8 @@ class EpochHook(Hook):
         save_state(runner, staging)
         folder = commit_epoch(staging, runner.epoch, metrics, time.monotonic() - self._began)
         stop = self.report(metrics, folder)
-        _keep_last_and_best(read_epochs(self.trial), self.metric)
+        # Epochs that follow were damaged, and are yet to be done again: neither last nor best.
+        _keep_last_and_best(read_epochs(self.trial)[: runner.epoch], self.metric)
         return stop
 
 

@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
+from mmengine.visualization import Visualizer
 from mmpose.registry import MODELS
 from mmpose.visualization import PoseLocalVisualizer
 from torch import nn
@@ -56,6 +57,7 @@ def build_model(config: Config, run: Run) -> tuple[nn.Module, list[nn.Module], L
     """The trial's model, weights loaded, freeze set frozen, still on the CPU; with it what froze and what loaded."""
     init_default_scope("mmpose")
     source = config.model.backbone.pop("init_cfg", None)
+    set_random_seed(run.seed)  # for all that the weights do not cover; MMEngine's Runner seeds only after this
     model: nn.Module = MODELS.build(config.model)
     model.init_weights()  # type: ignore[operator]  # mmengine's, which torch's stubs do not know
     loaded = load_weights(model, run.weights, source)
@@ -113,6 +115,6 @@ def registered(log: Path, stem: str) -> Iterator[str]:
     finally:
         for handler in logger.handlers:
             handler.close()
-        for manager in (MMLogger, MessageHub, DefaultScope, PoseLocalVisualizer):
+        for manager in (MMLogger, MessageHub, DefaultScope, Visualizer, PoseLocalVisualizer):
             for key in [k for k in manager._instance_dict if name in k]:
                 del manager._instance_dict[key]

@@ -39,7 +39,7 @@ class Broker:
         self._jobs: dict[int, _Job] = {}
         self._queue: list[int] = []
         self._on_lane: dict[int, int] = {}
-        self._closed = False
+        self._closed, self._reason = False, ""
         self._changed = asyncio.Condition()
 
     async def submit(self, number: int, run: dict[str, Any]) -> None:
@@ -48,6 +48,8 @@ class Broker:
             if number not in self._jobs:
                 self._jobs[number] = _Job(number, run)
                 self._queue.append(number)
+                if self._closed:  # there will be no lane to take it
+                    self._say(self._jobs[number], {"kind": "end", "error": self._reason})
                 self._changed.notify_all()
 
     async def messages(self, number: int, after: int) -> list[Message]:
@@ -105,7 +107,7 @@ class Broker:
     async def close(self, reason: str | None) -> None:
         """No more trials; with a reason, those that wait or run end with it as their error."""
         async with self._changed:
-            self._closed = True
+            self._closed, self._reason = True, reason or "the lanes are closed"
             for job in self._jobs.values():
                 if reason is not None and not job.ended:
                     self._say(job, {"kind": "end", "error": reason})

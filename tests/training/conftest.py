@@ -58,8 +58,7 @@ def make_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeR
 @pytest.fixture(scope="session")
 def start(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a whole small model, as a file to start from."""
-    run = make_run()
-    torch.manual_seed(1)
+    run = make_run(seed=1)
     model, _, _ = build_model(build_config(run), run)
     file = tmp_path_factory.mktemp("weights") / "start.safetensors"
     save_file(model.state_dict(), file)

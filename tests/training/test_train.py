@@ -44,7 +44,8 @@ class Told:
     with_weights: list[list[int]] = dataclasses.field(default_factory=list)
 
     def __call__(self, metrics: Mapping[str, float], folder: Path) -> bool:
-        assert (folder / WEIGHTS).is_file() and is_intact(read_epochs(folder.parent)[-1])
+        (epoch,) = (e for e in read_epochs(folder.parent) if e.folder == folder)
+        assert is_intact(epoch) and epoch.metrics == metrics
         self.metrics.append(dict(metrics))
         self.folders.append(folder.name)
         self.with_weights.append([e.number for e in read_epochs(folder.parent) if e.has_weights])

@@ -1,0 +1,92 @@
+"""The broker hands out trials, keeps what lanes say, and bounds the attempts of a trial whose lane keeps dying."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from raypose.tuning.broker import Broker
+
+RUN = {"lr": 0.1}
+
+
+def play(scene: Callable[[Broker], Awaitable[None]], retries: int = 1) -> None:
+    async def main() -> None:
+        await asyncio.wait_for(scene(Broker(retries)), timeout=5)
+
+    asyncio.run(main())
+
+
+def test_a_trial_goes_to_a_free_lane_and_its_messages_back() -> None:
+    async def scene(broker: Broker) -> None:
+        waiting = asyncio.create_task(broker.next_job(lane=0))
+        await broker.submit(7, RUN)
+        assert await waiting == (7, RUN)
+        epoch = asyncio.create_task(broker.committed(7, 1))
+        assert await broker.messages(7, after=0) == [{"kind": "begin"}]
+        assert await broker.messages(7, after=1) == [{"kind": "epoch", "epoch": 1}]
+        await broker.decide(7, 1, stop=False)
+        assert await epoch is False
+        await broker.end(0, 7, None)
+        assert await broker.messages(7, after=2) == [{"kind": "end", "error": None}]
+
+    play(scene)
+
+
+def test_the_lane_waits_for_the_verdict_of_its_own_epoch() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        epoch = asyncio.create_task(broker.committed(7, 2))
+        await broker.decide(7, 1, stop=False)
+        await asyncio.sleep(0.05)
+        assert not epoch.done()
+        await broker.decide(7, 2, stop=True)
+        assert await epoch is True
+
+    play(scene)
+
+
+def test_a_trial_process_that_comes_back_hears_everything_again() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        await broker.messages(7, after=0)
+        await broker.submit(7, RUN)
+        assert await broker.messages(7, after=0) == [{"kind": "begin"}]
+        await broker.end(0, 7, None)
+        waiting = asyncio.create_task(broker.next_job(0))
+        await asyncio.sleep(0.05)
+        assert not waiting.done(), "the trial must not be queued twice"
+        await broker.close(None)
+        assert await waiting is None
+
+    play(scene)
+
+
+def test_a_lane_that_died_gets_its_trial_again_until_the_attempts_are_used_up() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.submit(8, RUN)
+        assert await broker.next_job(0) == (7, RUN)
+        assert await broker.next_job(0) == (7, RUN)
+        await broker.note(7, "RuntimeError: gone")
+        assert await broker.next_job(0) == (8, RUN)
+        messages = await broker.messages(7, after=0)
+        assert [m["kind"] for m in messages] == ["begin", "begin", "end"]
+        assert messages[-1]["error"] == "RuntimeError: gone (attempt 2 of 2)"
+
+    play(scene, retries=1)
+
+
+@pytest.mark.parametrize("reason", ["the workers failed", None])
+def test_closing_sends_idle_lanes_home_and_tells_waiting_trials_the_reason(reason: str | None) -> None:
+    async def scene(broker: Broker) -> None:
+        idle = asyncio.create_task(broker.next_job(1))
+        await asyncio.sleep(0)
+        await broker.close(reason)
+        assert await idle is None
+        await broker.submit(9, RUN)
+        assert await broker.messages(9, after=0) == [{"kind": "end", "error": reason or "the lanes are closed"}]
+
+    play(scene)
