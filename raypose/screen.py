@@ -35,7 +35,7 @@ class LiveScreen:
             console=console,
         )
         self._view: ExperimentView | None = None
-        self._told: set[tuple[int, str, int]] = set()
+        self._told: set[tuple[int, str, int, int]] = set()
         self._began = time.monotonic()
         self._live: Live | None = None
 
@@ -68,7 +68,7 @@ class LiveScreen:
                 self._tell(view, trial)
 
     def _tell(self, view: ExperimentView, trial: TrialView) -> None:
-        mark = (trial.number, trial.state, len(trial.epochs))
+        mark = (trial.number, trial.state, len(trial.epochs), trial.attempts)
         if mark in self._told or trial.state == "waiting" or not trial.attempts:
             return
         self._told.add(mark)

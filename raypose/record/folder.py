@@ -4,8 +4,11 @@
 """
 
 import difflib
+import errno
+import itertools
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,27 +73,32 @@ class ExperimentFolder:
             ) from fault
 
 
+def check_name(mlruns: Path, name: str) -> None:
+    """Raise ExperimentError if no experiment can be made under this name."""
+    if not NAME.fullmatch(name):
+        raise ExperimentError(f"--name: '{name}': use letters, digits, '.', '_', '-', and begin with a letter or digit")
+    if (mlruns / "experiments" / name).exists():
+        raise ExperimentError(f"--name: '{name}' exists; go on with `raypose restore {name}`, or choose another name")
+
+
 def create_experiment(mlruns: Path, name: str | None, stem: str, saved: dict[str, Any]) -> ExperimentFolder:
     """Make the folder with everything in it or not at all; without a name the first free `<stem>-<n>` is taken."""
+    if name is not None:
+        check_name(mlruns, name)
     root = mlruns / "experiments"
     root.mkdir(parents=True, exist_ok=True)
-    if name is not None and not NAME.fullmatch(name):
-        raise ExperimentError(
-            f"--name: '{name}': use letters, digits, '.', '_' and '-', starting with a letter or digit"
-        )
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     write_json(staging / "spec.json", saved)
     staging.chmod(0o755)
-    for candidate in [name] if name else (f"{_clean(stem)}-{n}" for n in range(1, 100_000)):
+    for final in [root / name] if name else (root / f"{_clean(stem)}-{n}" for n in itertools.count(1)):
         try:
-            os.rename(staging, root / candidate)  # refuses a folder that holds something
-            return ExperimentFolder((root / candidate).resolve())
-        except OSError:
-            if not (root / candidate).exists():
+            os.rename(staging, final)  # refuses a folder that holds something, also one made this very moment
+            return ExperimentFolder(final.resolve())
+        except OSError as fault:
+            if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-    (staging / "spec.json").unlink()
-    staging.rmdir()
-    raise ExperimentError(f"--name: '{name}' exists; go on with `raypose restore {name}`, or choose another name")
+    shutil.rmtree(staging)
+    raise ExperimentError(f"--name: '{name}' exists; another process has just made it")
 
 
 def find_experiment(mlruns: Path, name: str) -> ExperimentFolder:

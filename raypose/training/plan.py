@@ -1,9 +1,13 @@
 """What trials would do, found out without training them. Runs in: a child process of the command line."""
 
+import copy
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from torch import nn
 
 from raypose.errors import SpecError
@@ -14,7 +18,8 @@ from raypose.training.config import build_config
 from raypose.training.freeze import frozen_modules
 from raypose.training.keys import dotted
 from raypose.training.knobs import base_value
-from raypose.training.train import build_model
+from raypose.training.train import build_model, registered
+from raypose.training.weights import Loaded
 
 
 def examine(run: Run, knobs: Iterable[str], freeze_choices: Sequence[str]) -> dict[str, Value]:
@@ -31,7 +36,7 @@ def examine(run: Run, knobs: Iterable[str], freeze_choices: Sequence[str]) -> di
             problems += error.problems
     if problems:
         raise SpecError(problems)
-    model, _, _ = build_model(build_config(run), run)
+    _, model, _, _ = _built(run)
     for choice in freeze_choices:
         try:
             frozen_modules(model, choice)
@@ -57,10 +62,8 @@ def plan_trials(base: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    config = build_config(run)
-    after = dotted(config)
-    changed = {key: (before.get(key), value) for key, value in after.items() if before.get(key) != value}
-    model, frozen, loaded = build_model(config, run)
+    config, model, frozen, loaded = _built(run)
+    changed = {key: (before.get(key), value) for key, value in dotted(config).items() if before.get(key) != value}
     return {
         "differences": {key: [repr(old), repr(new)] for key, (old, new) in sorted(changed.items())},
         "parameters": _count(model),
@@ -68,6 +71,13 @@ def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "frozen_modules": len(frozen),
         "weights": asdict(loaded),
     }
+
+
+def _built(run: Run) -> tuple[Config, nn.Module, list[nn.Module], Loaded]:
+    """A run's config and model, without the lines that MMEngine logs about each tensor."""
+    config = build_config(run)
+    with tempfile.TemporaryDirectory() as folder, registered(Path(folder) / "log", "plan"):
+        return config, *build_model(copy.deepcopy(config), run)
 
 
 def _count(model: nn.Module) -> int:

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -58,9 +56,12 @@ def read_weights(source: str) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
         raise WeightsError(f"weights: {source}: no such file") from fault
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as fault:
-        raise WeightsError(f"weights: {source}: cannot be read: {str(fault).splitlines()[0]}") from fault
+    except Exception as fault:  # a damaged pickle or archive raises almost anything
+        why = (str(fault).splitlines() or [""])[0]
+        raise WeightsError(f"weights: {source}: cannot be read: {type(fault).__name__}: {why}") from fault
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    if not isinstance(state, dict):
+        raise WeightsError(f"weights: {source}: its state_dict is no dict of tensors")
     return {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from raypose.datasets.demo import ensure_demo
 from raypose.datasets.mpii import Report, require_sound
 from raypose.errors import DataError, SpecError
-from raypose.record.folder import ExperimentFolder, create_experiment
+from raypose.record.folder import ExperimentFolder, check_name, create_experiment
 from raypose.record.study import Study
 from raypose.record.view import ExperimentView
 from raypose.space.domain import Choice
@@ -47,12 +47,19 @@ def start(
     experiment: Experiment, stem: str, mlruns: Path, name: str | None, address: str | None, screen: Screen
 ) -> ExperimentView:
     """Make an experiment and run it. Raises InputError before anything is made if something in it cannot work."""
+    if name is not None:
+        check_name(mlruns, name)
     report = _data(experiment, screen)
     screen.say("checking model, weights and knobs")
     base = _examine(experiment, report)
     facts = {"digest": report.digest, "train_people": report.train_people, "val_people": report.val_people}
     saved = {"experiment": experiment.model_dump(mode="json"), "base_values": base, "data": facts}
-    return resume(create_experiment(mlruns, name, stem, saved), address, screen)
+    screen.say("starting Ray")
+    with cluster(address):
+        room = _room(experiment)
+        folder = create_experiment(mlruns, name, stem, saved)
+        with folder.held():
+            return _work(Study(experiment, folder, base), room, report, screen)
 
 
 def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> ExperimentView:
@@ -68,16 +75,21 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
                 "put it back, or start a new experiment"
             )
         study = Study(experiment, folder, saved["base_values"])
-        study.fill_queue()
-        with _mirrored(study, screen) as changed:
-            if study.view(worked_on=True).state != "finished":
-                screen.say("starting Ray")
-                with cluster(address), _signals():
-                    room = capacity(experiment.resources, study.total)
-                    _refuse_amp_on_cpu(experiment, room)
-                    screen.say(f"starting the workers of {room.lanes} concurrent trials")
-                    run_trials(study, lambda trial: _run(experiment, trial, report, room, folder), room, changed)
-        return study.view(worked_on=False)
+        if study.view(worked_on=True).state == "finished":
+            with _mirrored(study, screen):
+                return study.view(worked_on=False)
+        screen.say("starting Ray")
+        with cluster(address):
+            return _work(study, _room(experiment), report, screen)
+
+
+def _work(study: Study, room: Capacity, report: Report, screen: Screen) -> ExperimentView:
+    """Run the trials that the study still wants, on a cluster that is there."""
+    study.fill_queue()
+    screen.say(f"starting the workers of {room.lanes} concurrent trials")
+    with _mirrored(study, screen) as changed, _signals():
+        run_trials(study, lambda trial: _run(study.experiment, trial, report, room, study.folder), room, changed)
+    return study.view(worked_on=False)
 
 
 @contextmanager
@@ -128,9 +140,12 @@ def _data(experiment: Experiment, screen: Screen) -> Report:
     return require_sound(DEMO_FOLDER.absolute())
 
 
-def _refuse_amp_on_cpu(experiment: Experiment, room: Capacity) -> None:
+def _room(experiment: Experiment) -> Capacity:
+    """What the cluster holds. Raises InputError if the experiment cannot run on it."""
+    room = capacity(experiment.resources, experiment.search.trials)
     if experiment.train.amp and not room.gpus_per_worker:
         raise SpecError(["train.amp: mixed precision needs a GPU; set it to false"])
+    return room
 
 
 def _run(experiment: Experiment, trial: Trial, report: Report, room: Capacity, folder: ExperimentFolder) -> Run:

@@ -1,0 +1,226 @@
+"""Weights to start from: every kind of file, what fits and what does not, and no code out of a pickle."""
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from raypose.errors import WeightsError
+from raypose.space.run import Run
+from raypose.training.config import build_config
+from raypose.training.train import build_model
+from raypose.training.weights import Loaded, load_weights, read_weights
+
+MakeRun = Callable[..., Run]
+SIZED = {"head.mlp.1.weight", "head.cls_x.weight", "head.cls_y.weight"}  # tensors that depend on the input size
+
+
+@pytest.fixture
+def model(make_run: MakeRun) -> nn.Module:
+    run = make_run(seed=2)
+    built, _, _ = build_model(build_config(run), run)
+    return built
+
+
+@pytest.fixture
+def tensors(start: Path) -> dict[str, Tensor]:
+    return load_file(start)
+
+
+def backbone_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
+
+
+def check(model: nn.Module, before: dict[str, Tensor], tensors: dict[str, Tensor], loaded: Loaded) -> None:
+    """The model has the tensors that are said to be loaded, and kept all others."""
+    for name, tensor in model.state_dict().items():
+        expected = tensors[name] if name in loaded.loaded else before[name]
+        assert torch.equal(tensor, expected), name
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def as_safetensors(tensors: dict[str, Tensor], folder: Path) -> Path:
+    save_file(tensors, folder / "w.safetensors")
+    return folder / "w.safetensors"
+
+
+def as_pth(content: Any, folder: Path, **options: Any) -> Path:
+    torch.save(content, folder / "w.pth", **options)
+    return folder / "w.pth"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        as_safetensors,
+        as_pth,
+        lambda t, d: as_pth({"state_dict": t, "meta": {"epoch": 3, "by": "someone"}}, d),
+        lambda t, d: as_pth({"state_dict": OrderedDict(t), "optimizer": {"lr": 0.1}}, d),
+        lambda t, d: as_pth({"state_dict": {f"module.{name}": tensor for name, tensor in t.items()}}, d),
+        lambda t, d: as_pth(t, d, _use_new_zipfile_serialization=False),
+        lambda t, d: f"file://{as_pth(t, d)}",
+    ],
+    ids=["safetensors", "bare pth", "state_dict", "with optimizer", "from DDP", "old pth", "URL"],
+)
+def test_a_whole_model_in_every_kind_of_file(
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    before = state_of(model)
+    loaded = load_weights(model, str(write(tensors, tmp_path)), None)
+    assert set(loaded.loaded) == tensors.keys() and loaded.other_size == loaded.unknown == ()
+    check(model, before, tensors, loaded)
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+@pytest.mark.parametrize("write", [as_safetensors, as_pth])
+def test_a_backbone_with_and_without_its_prefix(
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path, write: Any, prefix: bool
+) -> None:
+    before, backbone = state_of(model), backbone_of(tensors)
+    content = backbone if prefix else {name.removeprefix("backbone."): tensor for name, tensor in backbone.items()}
+    loaded = load_weights(model, str(write(content, tmp_path)), None)
+    assert set(loaded.loaded) == backbone.keys() and loaded.other_size == loaded.unknown == ()
+    check(model, before, tensors, loaded)
+
+
+def test_weights_of_another_input_size_are_reported(make_run: MakeRun, start: Path, tensors: dict[str, Tensor]) -> None:
+    run = make_run({"input_size": "96x64"})
+    larger, _, _ = build_model(build_config(run), run)
+    before = state_of(larger)
+    loaded = load_weights(larger, str(start), None)
+    # 3 x 2 cells instead of 2 x 2, and twice 96 bins along x; y is as it was
+    assert set(loaded.other_size) == SIZED - {"head.cls_y.weight"} and loaded.unknown == ()
+    assert set(loaded.loaded) == tensors.keys() - set(loaded.other_size)
+    check(larger, before, tensors, loaded)
+
+
+def test_unknown_tensors_are_reported_as_the_file_names_them(
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    content = {**backbone_of(tensors), "bbox_head.conv.weight": torch.zeros(3), "neck.0.bias": torch.zeros(1)}
+    loaded = load_weights(model, str(as_safetensors(content, tmp_path)), None)
+    assert set(loaded.unknown) == {"bbox_head.conv.weight", "neck.0.bias"}
+
+
+def test_none_loads_nothing(model: nn.Module) -> None:
+    before = state_of(model)
+    assert load_weights(model, "none", None) == Loaded((), (), ())
+    check(model, before, {}, Loaded((), (), ()))
+
+
+def test_official_is_what_the_base_config_names(model: nn.Module, start: Path, tensors: dict[str, Tensor]) -> None:
+    loaded = load_weights(model, "official", {"type": "Pretrained", "checkpoint": str(start)})
+    assert set(loaded.loaded) == tensors.keys()
+    for nothing in (None, {}, {"type": "Pretrained"}):
+        with pytest.raises(WeightsError, match="official: this base config names no weights"):
+            load_weights(model, "official", nothing)
+
+
+class Bomb:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "plain pickle", "URL"])
+def test_a_malicious_pickle_is_refused_and_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    trace = tmp_path / "ran"
+    content = {"state_dict": {"backbone.x": torch.zeros(3)}, "meta": Bomb(trace)}
+    if kind == "plain pickle":
+        (tmp_path / "w.pth").write_bytes(pickle.dumps(content))
+    else:
+        as_pth(content, tmp_path, _use_new_zipfile_serialization=kind != "old")
+    source = f"file://{tmp_path / 'w.pth'}" if kind == "URL" else str(tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="w.pth: cannot be read"):
+        read_weights(source)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Bomb(trace)))
+    assert trace.exists()  # it would have
+
+
+def damaged(kind: str, folder: Path) -> Path:
+    pth = as_pth({"state_dict": {"a": torch.zeros(99)}}, folder).read_bytes()
+    safe = as_safetensors({"a": torch.zeros(99)}, folder).read_bytes()
+    old = as_pth({"a": torch.zeros(99)}, folder, _use_new_zipfile_serialization=False).read_bytes()
+    name, content = {
+        "empty pth": ("x.pth", b""),
+        "empty safetensors": ("x.safetensors", b""),
+        "text": ("x.pth", b"weights"),
+        "a page instead of a file": ("x.pth", b"<!DOCTYPE html><html>404</html>"),
+        "cut zip": ("x.pth", pth[: len(pth) // 2]),
+        "cut old pth": ("x.pth", old[: len(old) // 2]),
+        "one byte of a pickle": ("x.pth", b"q"),
+        "stack underflow": ("x.pth", b"\x80\x02a."),
+        "cut safetensors": ("x.safetensors", safe[:-50]),
+        "pth by another name": ("x.safetensors", pth),
+        "safetensors by another name": ("x.pth", safe),
+    }[kind]
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("empty pth", "empty safetensors", "text", "a page instead of a file", "cut zip", "cut old pth"),
+        *("one byte of a pickle", "stack underflow", "cut safetensors", "pth by another name"),
+        "safetensors by another name",
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    file = damaged(kind, tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        read_weights(str(file))
+    message = str(caught.value)
+    assert message.startswith(f"weights: {file}: cannot be read: ") and "\n" not in message
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be read: IsADirectoryError"):
+        read_weights(str(tmp_path))
+    for name in ("gone.pth", "gone.safetensors"):
+        with pytest.raises(WeightsError, match=f"weights: {tmp_path / name}: no such file"):
+            read_weights(str(tmp_path / name))
+    with pytest.raises(WeightsError, match="cannot be read: URLError"):
+        read_weights(f"file://{tmp_path / 'gone.pth'}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"a": torch.zeros(3)}, {"state_dict": {}}, torch.zeros(3), {"epoch": 3}, {"head.mlp.1.weight": torch.zeros(7, 7)}],
+    ids=["other names", "no tensors", "one tensor", "no weights", "other shapes"],
+)
+def test_nothing_that_fits(model: nn.Module, tmp_path: Path, content: Any) -> None:
+    before = state_of(model)
+    with pytest.raises(WeightsError, match="w.pth: none of its [01] tensors fits the model"):
+        load_weights(model, str(as_pth(content, tmp_path)), None)
+    check(model, before, {}, Loaded((), (), ()))
+
+
+def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="its state_dict is no dict of tensors"):
+        read_weights(str(as_pth({"state_dict": torch.zeros(3)}, tmp_path)))
+
+
+def test_build_model_reports_what_was_loaded(make_run: MakeRun, start: Path, tensors: dict[str, Tensor]) -> None:
+    run = make_run(weights=str(start))
+    model, _, loaded = build_model(build_config(run), run)
+    assert set(loaded.loaded) == tensors.keys()
+    check(model, {}, tensors, loaded)

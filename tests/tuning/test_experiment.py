@@ -1,0 +1,146 @@
+"""Whole experiments as a user runs them: real Ray, real trainings on a tiny set, real MLflow, and real kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+SPEC = """
+model: rtmpose-n
+weights: none
+space:
+  lr: {log_uniform: [2.0e-4, 1.6e-2]}
+fixed: {input_size: 64x64}
+prune: {pruner: none}
+train: {batch_size: 8}
+"""
+START_S = 120
+
+
+class Home:
+    """A folder with a specification and a tiny data set, and raypose run in it as a program."""
+
+    def __init__(self, path: Path, data: Path) -> None:
+        self.path, self.data = path, data
+        (path / "lr.yaml").write_text(SPEC)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        with (self.path / f"{arguments[0]}.txt").open("w") as out:
+            command = [sys.executable, "-m", "raypose", *arguments]
+            return subprocess.Popen(command, cwd=self.path, stdout=out, stderr=subprocess.STDOUT, text=True)
+
+    def tune(self, *options: str) -> subprocess.Popen[str]:
+        return self.start("tune", "lr.yaml", "--name", "exp", "--data", str(self.data), *options)
+
+    def show(self) -> dict[str, Any]:
+        command = [sys.executable, "-m", "raypose", "show", "exp", "--json"]
+        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=True)
+        view: dict[str, Any] = json.loads(done.stdout)
+        return view
+
+    def epochs(self) -> list[Path]:
+        return sorted(self.path.glob("mlruns/experiments/exp/trials/*/epoch_*"))
+
+    def wait_for(self, true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + START_S
+        while not true():
+            assert process.poll() is None and time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def output(self) -> str:
+        return "\n".join(f.read_text() for f in self.path.glob("*.txt"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_data: Path) -> Home:
+    return Home(tmp_path, tiny_data)
+
+
+def workers() -> set[int]:
+    """Process ids of all Ray Train workers on this machine."""
+    found = subprocess.run(["pgrep", "-f", "ray::RayTrainWorker"], capture_output=True, text=True, check=False)
+    return {int(pid) for pid in found.stdout.split()}
+
+
+def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Home) -> None:
+    driver = home.tune("--trials", "3", "--epochs", "3")
+    home.wait_for(lambda: len(home.epochs()) >= 1, driver)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) == 143
+    assert "raypose restore exp" in home.output()
+    stopped = home.show()
+    assert stopped["state"] == "interrupted"
+
+    driver = home.start("restore", "exp")
+    before = len(home.epochs())
+    home.wait_for(lambda: len(home.epochs()) >= before + 2, driver)
+    driver.kill()
+    driver.wait()
+    committed = {path: path.stat().st_ino for path in home.epochs()}
+    killed = home.show()
+
+    restored = home.start("restore", "exp")
+    assert restored.wait(START_S * 2) == 0, home.output()
+    view = home.show()
+    assert view["state"] == "finished" and len(view["trials"]) == 3
+    for trial in view["trials"]:
+        assert trial["state"] == "complete"
+        assert [epoch["number"] for epoch in trial["epochs"]] == [1, 2, 3]
+        assert trial["best"] == max(epoch["metrics"]["PCK"] for epoch in trial["epochs"])
+        assert Path(trial["checkpoint"], "weights.pth").is_file()
+    assert all(path.stat().st_ino == inode for path, inode in committed.items()), "a committed epoch was trained again"
+    for earlier, later in zip(killed["trials"], view["trials"], strict=False):
+        assert earlier["values"] in ({}, later["values"])
+    assert_mirrored(home.path / "mlruns" / "mlflow.db", view)
+    assert "exp" in home.output() and "Best: trial" in home.output()
+
+
+def assert_mirrored(database: Path, view: dict[str, Any]) -> None:
+    """MLflow has one run a trial, and every epoch of it once."""
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("exp")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    children = {run.info.run_id: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert len(runs) == len(children) + 1 and len(children) == len(view["trials"])
+    for trial in view["trials"]:
+        run = children[trial["run_id"]]
+        assert run.info.status == "FINISHED" and float(run.data.params["lr"]) == trial["values"]["lr"]
+        assert run.data.metrics["best_PCK"] == trial["best"]
+        points = client.get_metric_history(run.info.run_id, "PCK")
+        assert [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)] == [
+            (epoch["number"], epoch["metrics"]["PCK"]) for epoch in trial["epochs"]
+        ]
+
+
+def test_one_of_two_workers_killed_the_trial_goes_on_from_its_last_epoch(home: Home) -> None:
+    others = workers()
+    driver = home.tune("--trials", "1", "--epochs", "4", "--set", "resources.workers=2")
+    home.wait_for(lambda: len(home.epochs()) >= 2, driver)
+    inodes = {path: path.stat().st_ino for path in home.epochs()[:2]}
+    os.kill(max(workers() - others), signal.SIGKILL)
+    assert driver.wait(START_S) == 0, home.output()
+    (trial,) = home.show()["trials"]
+    assert trial["state"] == "complete" and trial["attempts"] == 2
+    assert [epoch["number"] for epoch in trial["epochs"]] == [1, 2, 3, 4]
+    assert all(path.stat().st_ino == inode for path, inode in inodes.items())
+
+
+def test_failing_trials_and_too_large_wishes(home: Home) -> None:
+    driver = home.tune("--trials", "2", "--epochs", "1", "--set", "space={lr: {choice: [1.0e+9]}}")
+    assert driver.wait(START_S) in (0, 1)
+    base, wild = home.show()["trials"]
+    assert base["state"] == "complete"
+    assert wild["state"] == "failed" and "DivergedError" in wild["error"]
+    driver = home.start("tune", "lr.yaml", "--data", str(home.data), "--set", "resources.workers=900")
+    assert driver.wait(START_S) == 2
+    assert "a trial needs 900 CPUs" in home.output()
+    assert [f.name for f in (home.path / "mlruns" / "experiments").iterdir()] == ["exp"]
