@@ -132,10 +132,11 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     if as_json:
         _print_json(view.to_json())
         return
-    from raypose.screen import summary, trial_table
+    from raypose.screen import summary, trial_lines, trial_table
 
     console = Console(highlight=False)
     console.print(trial_table(view))
+    console.print(trial_lines(view), soft_wrap=True)
     console.print(summary(view), soft_wrap=True)
     if view.state == "interrupted":
         console.print(f"Go on with: raypose restore {view.name}")

@@ -97,8 +97,8 @@ def time_left(view: ExperimentView, elapsed_s: float) -> float | None:
 
 
 def trial_table(view: ExperimentView) -> Table:
-    """One row a trial: number, state, values, epochs, last and best metric, seconds."""
-    knobs = list(dict.fromkeys(name for trial in view.trials for name in trial.values))
+    """One row a trial: number, state, the values that vary, epochs, last and best metric, seconds."""
+    knobs = list(view.varied)
     table = Table(title=f"{view.name}  ({view.state})", title_justify="left")
     for heading in ("trial", "state", *(k.rsplit(".", 1)[-1] for k in knobs), "epoch", view.metric, "best", "seconds"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
@@ -106,15 +106,25 @@ def trial_table(view: ExperimentView) -> Table:
         last = trial.epochs[-1].metrics[view.metric] if trial.epochs else None
         marked = view.best is not None and trial.number == view.best.number
         table.add_row(
-            f"{trial.number}{' (base)' if trial.number == 0 else ''}",
+            f"{trial.number}{' base' if trial.number == 0 else ''}",
             Text(trial.state, style=STYLES[trial.state]),
-            *(shown(trial.values[k]) if k in trial.values else "" for k in knobs),
+            *(_short(trial.values[k]) if k in trial.values else "" for k in knobs),
             f"{len(trial.epochs)}/{view.epochs}",
             _figure(last),
             Text(_figure(trial.best), style="bold green" if marked else ""),
             f"{trial.seconds:.0f}",
         )
     return table
+
+
+def trial_lines(view: ExperimentView) -> str:
+    """What the table has no room for: each trial's curve, attempts, MLflow run and best checkpoint."""
+    lines = []
+    for trial in view.trials:
+        curve = " ".join(f"{epoch.metrics[view.metric]:.1f}" for epoch in trial.epochs) or "-"
+        lines.append(f"trial {trial.number}: {view.metric} by epoch {curve}; attempts {trial.attempts}")
+        lines.append(f"  MLflow run {trial.run_id or '-'}, checkpoint {trial.checkpoint or '-'}")
+    return "\n".join(lines)
 
 
 def summary(view: ExperimentView) -> str:
@@ -139,6 +149,10 @@ def _values(trial: TrialView) -> str:
 
 def _best(view: ExperimentView) -> str:
     return f"{view.metric} {_figure(view.best.best)} (trial {view.best.number})" if view.best else "-"
+
+
+def _short(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else shown(value)
 
 
 def _figure(value: float | None) -> str:

@@ -62,6 +62,12 @@ class ExperimentView:
         scored = [t for t in self.trials if t.best is not None]
         return max(scored, key=lambda t: (t.best, -t.number)) if scored else None
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Names of the knobs that differ between trials."""
+        space = self.spec["space"]
+        return tuple(space) if isinstance(space, dict) else ()
+
     def to_json(self, with_trials: bool = True) -> dict[str, Any]:
         """Plain values for programs; `raypose show --help` lists the keys."""
         plain = asdict(self)

@@ -63,9 +63,10 @@ def plan_trials(base: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
     config, model, frozen, loaded = _built(run)
-    changed = {key: (before.get(key), value) for key, value in dotted(config).items() if before.get(key) != value}
+    after = dotted(config)
+    pairs = {key: (before.get(key), after.get(key)) for key in {**before, **after}}
     return {
-        "differences": {key: [repr(old), repr(new)] for key, (old, new) in sorted(changed.items())},
+        "differences": {key: [repr(old), repr(new)] for key, (old, new) in sorted(pairs.items()) if old != new},
         "parameters": _count(model),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "frozen_modules": len(frozen),

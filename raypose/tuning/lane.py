@@ -18,10 +18,13 @@ from raypose.space.run import Run
 def serve(settings: dict[str, Any]) -> None:
     """Train the trials that the broker hands out, all ranks in step, until it has none left."""
     import cv2
+    import ray.train.torch
     import torch
     from mmengine import dist
 
     torch.set_num_threads(settings["cpus"])
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ray.train.torch.get_device())
     cv2.setNumThreads(0)  # samples are loaded one by one in as many processes as there are CPUs
     broker, lane = settings["broker"], settings["lane"]
     first = ray_train.get_context().get_world_rank() == 0

@@ -67,7 +67,11 @@ def test_weights_that_do_not_fit(make_run: MakeRun, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "words"),
-    [("rtmpose-q", "no such file; give a preset"), ("broken.py", "not an RTMPose config"), ("hrnet.py", "whose head is")],
+    [
+        ("rtmpose-q", "no such file; give a preset"),
+        ("broken.py", "not an RTMPose config"),
+        ("hrnet.py", "its head is HeatmapHead"),
+    ],
 )
 def test_a_model_that_is_none(make_run: MakeRun, tmp_path: Path, model: str, words: str) -> None:
     (tmp_path / "broken.py").write_text("model = dict(\n")
