@@ -16,7 +16,6 @@ from raypose.record.view import Epoch, ExperimentState, ExperimentView, TrialVie
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
 from raypose.space.load import parse_spec
-from raypose.space.schema import Experiment
 from raypose.space.trial import Trial
 
 STATES: dict[TrialState, Any] = {
@@ -31,13 +30,16 @@ STATES: dict[TrialState, Any] = {
 class Study:
     """One experiment's trials, by number; every method that changes something has written it when it returns."""
 
-    def __init__(self, experiment: Experiment, folder: ExperimentFolder, base_values: Mapping[str, Value]) -> None:
+    def __init__(self, saved: Mapping[str, Any], folder: ExperimentFolder) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.experiment, self.folder, self._base = experiment, folder, dict(base_values)
+        self.experiment, self.folder = parse_spec(saved["experiment"]), folder
+        self._base: dict[str, Value] = saved["base_values"]
+        self._key = f"{folder.name}.{saved['uid']}"
+        experiment = self.experiment
         url = folder.study_url if experiment.search.storage == "auto" else experiment.search.storage
         self._study = optuna.create_study(
             storage=url,
-            study_name=folder.name,
+            study_name=self._key,
             direction="maximize",
             load_if_exists=True,
             pruner=pruner(experiment.prune, experiment.train.epochs),
@@ -140,6 +142,7 @@ class Study:
         spec = self.experiment.model_dump(mode="json")
         return ExperimentView(
             name=self.folder.name,
+            key=self._key,
             state=state,
             metric=self.experiment.metric,
             total=self.total,
@@ -171,9 +174,7 @@ class Study:
 
 def read_view(folder: ExperimentFolder) -> ExperimentView:
     """An experiment as it stands, for whoever only looks."""
-    saved = folder.saved
-    study = Study(parse_spec(saved["experiment"]), folder, saved["base_values"])
-    return study.view(worked_on=folder.is_worked_on())
+    return Study(folder.saved, folder).view(worked_on=folder.is_worked_on())
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Value:

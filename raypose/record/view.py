@@ -45,9 +45,13 @@ class TrialView:
 
 @dataclass(frozen=True)
 class ExperimentView:
-    """One experiment with its trials so far, by number; `total` trials of at most `epochs` epochs are wanted."""
+    """One experiment with its trials so far, by number; `total` trials of at most `epochs` epochs are wanted.
+
+    `key` is the name and what tells this experiment from others that ever had the same name.
+    """
 
     name: str
+    key: str
     state: ExperimentState
     metric: str
     total: int

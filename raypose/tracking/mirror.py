@@ -13,7 +13,6 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from raypose.errors import WorkError
 from raypose.record.view import ExperimentView, TrialView
 from raypose.tracking import content
 from raypose.tracking.client import connect
@@ -57,7 +56,6 @@ class Mirror:
 
         Raises:
             MlflowException, OSError: MLflow cannot be reached, or refuses; the next call takes a fresh look.
-            WorkError: the runs of this name in MLflow are another experiment's.
         """
         try:
             client = self._contact(view)
@@ -79,7 +77,7 @@ class Mirror:
         return self._client
 
     def _sync_study(self, client: MlflowClient, view: ExperimentView) -> _Known:
-        parent = self._run(client, STUDY, view.name, lambda: (view.name, round(1000 * time.time()), git_tags()))
+        parent = self._run(client, STUDY, view.key, lambda: (view.name, round(1000 * time.time()), git_tags()))
         best, points = content.best_of_study(view), []
         if view.best and parent.lacks(best, "best_trial", "best_epoch"):
             # At the number of epochs behind it, the best figure so far makes a curve that only goes on.
@@ -93,8 +91,7 @@ class Mirror:
             title = trial_title(trial.number, trial.values)
             return title, content.begun_at(trial.epochs), {"mlflow.parentRunId": parent_id}
 
-        run = self._run(client, TRIAL, f"{view.name}/{trial.number}", description)
-        _refuse_stranger(run, trial, view)
+        run = self._run(client, TRIAL, f"{view.key}/{trial.number}", description)
         groups = [content.epoch_points(epoch) for epoch in trial.epochs if epoch.number not in run.steps]
         best = content.best_of_trial(view, trial)
         if trial.best_epoch and run.lacks(best, "best_epoch"):
@@ -142,20 +139,6 @@ def _known(client: MlflowClient, run: Run) -> _Known:
     marks = client.get_metric_history(run_id, "epoch") if "epoch" in data.metrics else []
     steps = {mark.step for mark in marks}
     return _Known(run_id, run.info.status, dict(data.params), dict(data.tags), dict(data.metrics), steps)
-
-
-def _refuse_stranger(run: _Known, trial: TrialView, view: ExperimentView) -> None:
-    """Refuse a run that the record does not know and that holds other knobs, or epochs that are not there yet.
-
-    Such a run is left of an experiment whose folder was deleted, or belongs to another user of the same server.
-    """
-    params = content.trial_params(trial)
-    differ = any(run.params.get(key, value) != value for key, value in params.items())
-    if trial.run_id != run.run_id and (differ or max(run.steps, default=0) > len(trial.epochs)):
-        raise WorkError(
-            f"MLflow already holds another experiment {view.name!r} (its trial {trial.number} is run {run.run_id}): "
-            f"rename or delete that one in MLflow, then `raypose restore {view.name}` sends this one"
-        )
 
 
 def _send(

@@ -48,7 +48,8 @@ def _place(config: Config, run: Run) -> None:
 
 def _leave_to_raypose(config: Config, run: Run) -> None:
     """Take out of the config what raypose does itself: checkpoints, seeds, reports; keep MMEngine's text log."""
-    config.optim_wrapper.constructor = "TrainableOnlyConstructor"
+    # With a rule for parameters, MMEngine leaves the frozen ones out of the optimizer; without any it takes them all.
+    config.optim_wrapper.paramwise_cfg = config.optim_wrapper.get("paramwise_cfg") or {"bypass_duplicate": True}
     for hook in ("visualization", "badcase"):
         config.default_hooks.pop(hook, None)
     config.default_hooks.checkpoint = None

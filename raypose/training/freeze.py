@@ -4,11 +4,8 @@ Frozen means no gradient, BatchNorm in eval mode and no place in the optimizer, 
 """
 
 import difflib
-from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -59,13 +56,3 @@ class KeepFrozenHook(Hook):
         if batch_idx == 0:
             for module in self.modules:
                 module.eval()
-
-
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class TrainableOnlyConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor, but frozen parameters stay out of the optimizer."""
-
-    def add_params(self, params: list[dict[str, Any]], module: nn.Module, **options: object) -> None:
-        """Collect the parameter groups of `module`, then drop those that do not learn."""
-        super().add_params(params, module, **options)
-        params[:] = [group for group in params if all(p.requires_grad for p in group["params"])]

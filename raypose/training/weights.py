@@ -2,15 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from raypose.errors import WeightsError
 
+# MMPose's published weights describe their data set, with arrays of numbers; older NumPy made them by another name.
+_MAKERS: list[Any] = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
+_NUMBERS = [getattr(np.dtypes, n) for n in np.dtypes.__all__ if n.startswith(("Bool", "Int", "UInt", "Float"))]
+_ARRAYS = [
+    *(np.ndarray, np.dtype, *_NUMBERS, *_MAKERS),
+    *((maker, f"numpy.core.multiarray.{maker.__name__}") for maker in _MAKERS),
+]
 DEMO_WEIGHTS = Path(__file__).parent / "demo_weights.safetensors"
 
 
@@ -48,14 +57,15 @@ def read_weights(source: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file or URL; a pickle that asks for more than tensors is refused."""
     path = DEMO_WEIGHTS if source == "demo" else Path(source)
     try:
-        if urlparse(source).scheme in ("http", "https", "file"):
-            state = torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
-        elif path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_ARRAYS):
+            state = _read(source, path)
     except FileNotFoundError as fault:
         raise WeightsError(f"weights: {source}: no such file") from fault
+    except UnpicklingError as fault:
+        raise WeightsError(
+            f"weights: {source}: cannot be read: damaged, or with Python objects inside, which raypose never runs; "
+            "MMPose's tools/misc/publish_model.py leaves only the tensors of a training checkpoint"
+        ) from fault
     except Exception as fault:  # a damaged pickle or archive raises almost anything
         why = (str(fault).splitlines() or [""])[0]
         raise WeightsError(f"weights: {source}: cannot be read: {type(fault).__name__}: {why}") from fault
@@ -63,6 +73,14 @@ def read_weights(source: str) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise WeightsError(f"weights: {source}: its state_dict is no dict of tensors")
     return {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+
+
+def _read(source: str, path: Path) -> Any:
+    if urlparse(source).scheme in ("http", "https", "file"):
+        return torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _with_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@
 
 import multiprocessing
 import signal
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -53,13 +54,13 @@ def start(
     screen.say("checking model, weights and knobs")
     base = _examine(experiment, report)
     facts = {"digest": report.digest, "train_people": report.train_people, "val_people": report.val_people}
-    saved = {"experiment": experiment.model_dump(mode="json"), "base_values": base, "data": facts}
+    saved = {**_saved(experiment, base), "data": facts}
     screen.say("starting Ray")
     with cluster(address):
         room = _room(experiment)
         folder = create_experiment(mlruns, name, stem, saved)
         with folder.held():
-            return _work(Study(experiment, folder, base), room, report, screen)
+            return _work(Study(saved, folder), room, report, screen)
 
 
 def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> ExperimentView:
@@ -74,13 +75,18 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
                 f"({saved['data']['train_people']} + {saved['data']['val_people']} people, other contents): "
                 "put it back, or start a new experiment"
             )
-        study = Study(experiment, folder, saved["base_values"])
+        study = Study(saved, folder)
         if study.view(worked_on=True).state == "finished":
             with _mirrored(study, screen):
                 return study.view(worked_on=False)
         screen.say("starting Ray")
         with cluster(address):
             return _work(study, _room(experiment), report, screen)
+
+
+def _saved(experiment: Experiment, base: Mapping[str, Any]) -> dict[str, Any]:
+    """What an experiment is made of; the uid tells it from any other that ever had its name."""
+    return {"uid": uuid.uuid4().hex[:8], "experiment": experiment.model_dump(mode="json"), "base_values": dict(base)}
 
 
 def _work(study: Study, room: Capacity, report: Report, screen: Screen) -> ExperimentView:
@@ -208,7 +214,7 @@ def _draw(experiment: Experiment, base: Mapping[str, Any], count: int) -> list[T
     in_memory = experiment.model_copy(
         update={"search": experiment.search.model_copy(update={"storage": "sqlite:///:memory:"})}
     )
-    study = Study(in_memory, ExperimentFolder(Path("planned")), base)
+    study = Study(_saved(in_memory, base), ExperimentFolder(Path("planned")))
     study.fill_queue()
     drawn = (study.next_trial() for _ in range(min(count, study.total)))
     return [trial for trial in drawn if trial is not None]

@@ -33,11 +33,11 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 def make(root: Path, base: Mapping[str, Any] = BASE, **changes: Any) -> ExperimentFolder:
     experiment = parse_spec(spec(**changes)).model_dump(mode="json")
-    return create_experiment(root, None, "lr", {"experiment": experiment, "base_values": dict(base)})
+    return create_experiment(root, None, "lr", {"uid": "a1b2", "experiment": experiment, "base_values": dict(base)})
 
 
 def open_study(folder: ExperimentFolder) -> Study:
-    study = Study(parse_spec(folder.saved["experiment"]), folder, folder.saved["base_values"])
+    study = Study(folder.saved, folder)
     study.fill_queue()
     return study
 
@@ -118,7 +118,7 @@ def test_epochs_on_disk_that_the_study_has_not_seen_are_taken_over(tmp_path: Pat
     assert again.catch_up(0)
     view = read_view(folder)
     assert view.trials[0].state == "complete" and view.trials[0].best == 10.0 + EPOCHS
-    stored = optuna.load_study(study_name=folder.name, storage=folder.study_url).trials[0]
+    stored = optuna.load_study(study_name=f"{folder.name}.a1b2", storage=folder.study_url).trials[0]
     assert stored.intermediate_values == {n: 10.0 + n for n in range(1, EPOCHS + 1)}
 
 
@@ -128,7 +128,7 @@ def test_pruned_trials_are_told_pruned_with_their_epochs(tmp_path: Path) -> None
     view = read_view(folder)
     pruned = [t for t in view.trials if t.state == "pruned"]
     assert pruned and all(len(t.epochs) < EPOCHS for t in pruned)
-    stored = optuna.load_study(study_name=folder.name, storage=folder.study_url).trials
+    stored = optuna.load_study(study_name=f"{folder.name}.a1b2", storage=folder.study_url).trials
     assert {t.number for t in stored if t.state.name == "PRUNED"} == {t.number for t in pruned}
 
 

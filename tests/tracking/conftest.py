@@ -27,7 +27,7 @@ class Record:
             "space": {"lr": {"log_uniform": [2e-4, 1.6e-2]}},
             "train": {"epochs": 8, "batch_size": 32},
         }
-        self.view = ExperimentView(folder.name, "running", "PCK@0.1", 5, 8, folder, spec, ())
+        self.view = ExperimentView(folder.name, f"{folder.name}.uid", "running", "PCK@0.1", 5, 8, folder, spec, ())
 
     def begin(self, values: dict[str, Value]) -> int:
         """A new running trial; returns its number."""

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from raypose.errors import WorkError
+from raypose.tracking.client import connect
 from raypose.tracking.mirror import Mirror
 from raypose.tracking.store import Store
 from tests.tracking.conftest import Record
@@ -21,7 +21,7 @@ Points = Callable[[Store, str], dict[tuple[str, int], list[float]]]
 
 @pytest.fixture
 def client(store: Store) -> MlflowClient:
-    return MlflowClient(store.uri)
+    return connect(store)
 
 
 def runs_of(client: MlflowClient, name: str) -> list[Run]:
@@ -62,7 +62,7 @@ def test_a_trial_becomes_a_run_below_the_study(
     assert (run.info.status, parent.info.status) == ("RUNNING", "RUNNING")
     assert run.data.params == {"lr": "0.000012", "freeze": "stem", "optim_wrapper.optimizer.weight_decay": "0.05"}
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert run.data.tags["raypose.trial"] == f"{record.view.name}/0"
+    assert run.data.tags["raypose.trial"] == f"{record.view.key}/0"
     assert run.data.tags["raypose.state"] == "running"
     assert run.data.tags["raypose.checkpoint"] == str(record.view.trials[0].epochs[0].folder)
     figures = {key: value for key, value in points(store, runs[number]).items() if key[0] != "epoch_seconds"}
@@ -216,29 +216,14 @@ def test_an_outage_makes_the_next_sync_look_again(store: Store, client: MlflowCl
     assert client.get_run(mirror.sync(record.view)[number]).data.metrics["epoch"] == 1.0
 
 
-@pytest.mark.parametrize("lr", [0.5, 0.01])
-def test_another_experiment_of_the_same_name_is_refused(
-    lr: float, store: Store, client: MlflowClient, record: Record, tmp_path: Path
+def test_an_experiment_that_takes_the_name_of_a_deleted_one_keeps_apart(
+    store: Store, client: MlflowClient, record: Record
 ) -> None:
-    """By other knobs, or (same seed, same knobs) by epochs that the new one has not had; renamed, it stays whole."""
     number = record.begin({"lr": 0.01})
     record.epoch(number, 0.2)
     old = Mirror(store).sync(record.view)[number]
-    (tmp_path / "other").mkdir()
-    other = Record(tmp_path / "other" / record.view.name)
-    other.begin({"lr": lr})
-    with pytest.raises(WorkError, match="another experiment"):
-        Mirror(store).sync(other.view)
-    client.rename_experiment(client.get_run(old).info.experiment_id, f"{record.view.name} before")
-    assert Mirror(store).sync(other.view)[0] != old
-
-
-def test_a_run_that_the_record_knows_is_trusted(store: Store, client: MlflowClient, record: Record) -> None:
-    """An epoch that was found damaged and is trained again does not make the run a stranger's."""
-    number = record.begin({"lr": 0.01})
-    record.epoch(number, 0.2)
-    record.epoch(number, 0.3)
-    run_id = Mirror(store).sync(record.view)[number]
-    (trial,) = record.view.trials
-    shorter = replace(trial, epochs=trial.epochs[:1], best=0.2, best_epoch=1, run_id=run_id)
-    assert Mirror(store).sync(replace(record.view, trials=(shorter,))) == {number: run_id}
+    again = replace(record.view, key=f"{record.view.name}.another")
+    new = Mirror(store).sync(again)[number]
+    assert new != old
+    assert Mirror(store).sync(record.view)[number] == old
+    assert client.get_run(new).info.experiment_id == client.get_run(old).info.experiment_id

@@ -15,6 +15,7 @@ from raypose.errors import SpecError
 from raypose.record.epochs import read_epochs
 from raypose.space.knobs import FREEZE_SETS
 from raypose.space.run import Run
+from raypose.training.base import OFFICIAL, SIZE_CONFIGS
 from raypose.training.checkpoint import TENSORS
 from raypose.training.config import build_config
 from raypose.training.freeze import freeze, frozen_modules
@@ -59,6 +60,21 @@ def test_frozen_is_no_gradient_no_optimizer_and_eval(make_run: MakeRun, start: P
     optimized = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
     learning = {id(p) for name, p in parameters.items() if name not in names}
     assert {id(p) for group in optimized for p in group["params"]} == learning
+
+
+def test_frozen_stays_out_of_the_optimizer_of_any_config(make_run: MakeRun, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        f"_base_ = '{OFFICIAL / SIZE_CONFIGS['rtmpose-t']}'\n"
+        "optim_wrapper = dict(_delete_=True, optimizer=dict(type='SGD', lr=0.1))\n"  # no rules for parameters
+    )
+    run = make_run(model=str(file))
+    config = build_config(run)
+    model, _, _ = build_model(config, run)
+    freeze(model, "stem")
+    groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
+    stem = {id(p) for p in model.backbone.stem.parameters()}
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in model.parameters()} - stem
 
 
 def after_an_epoch(run: Run) -> dict[str, Tensor]:

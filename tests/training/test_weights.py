@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -124,6 +126,26 @@ def test_official_is_what_the_base_config_names(model: nn.Module, start: Path, t
     for nothing in (None, {}, {"type": "Pretrained"}):
         with pytest.raises(WeightsError, match="official: this base config names no weights"):
             load_weights(model, "official", nothing)
+
+
+@pytest.mark.parametrize("numpy", ["numpy._core.multiarray", "numpy.core.multiarray"])
+def test_the_arrays_beside_published_weights_do_no_harm(tmp_path: Path, numpy: str) -> None:
+    about = {"sigmas": np.zeros(16, np.float32), "colors": np.zeros((16, 3), np.uint8), "best": np.float64(0.9)}
+    content = {"state_dict": {"a": torch.ones(3)}, "meta": {"dataset_meta": about}}
+    file = as_pth(content, tmp_path, _use_new_zipfile_serialization=False)  # as MMPose publishes them
+    stored = file.read_bytes()
+    assert stored.count(b"numpy._core.multiarray") >= 2
+    file.write_bytes(stored.replace(b"numpy._core.multiarray", numpy.encode()))
+    assert torch.equal(read_weights(str(file))["a"], torch.ones(3))
+
+
+def test_a_training_checkpoint_is_refused_with_advice(tmp_path: Path) -> None:
+    history = HistoryBuffer([0.3], [1])
+    file = as_pth(
+        {"state_dict": {"a": torch.ones(3)}, "message_hub": {"log_scalars": {"train/loss": history}}}, tmp_path
+    )
+    with pytest.raises(WeightsError, match="Python objects inside.*publish_model.py"):
+        read_weights(str(file))
 
 
 class Bomb:
