@@ -33,6 +33,9 @@ RUNNER_KEYS = (
     *("default_scope", "find_unused_parameters", "sync_bn", "model_wrapper_cfg"),
 )
 MPII_JOINTS = 16
+# What MpiiPCKAccuracy reports, in percent: PCKh at 0.5 of the head's size, by joint group and over all, and at 0.1.
+GROUPS = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
+FIGURES = ("PCK", "PCK@0.1", *(f"{group} PCK" for group in GROUPS))
 
 
 def base_config(model: str) -> Config:

@@ -69,16 +69,16 @@ class EpochHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Rank 0 commits and reports; all ranks stop or go on together."""
+        # On all ranks: MMEngine gives them the same metrics, and so they end together if one is no number.
+        figures = _finite({**(metrics or {}), **_training_figures(runner)}, self.metric)
         stop = [False]
         if dist.is_main_process():
-            stop = [self._end_epoch(runner, _floats(metrics or {}) | _training_figures(runner))]
+            stop = [self._end_epoch(runner, figures)]
         if dist.get_world_size() > 1:
             dist.broadcast_object_list(stop, src=0)
         runner.train_loop.stop_training = stop[0]
 
     def _end_epoch(self, runner: Runner, metrics: dict[str, float]) -> bool:
-        if self.metric not in metrics:
-            raise KeyError(f"metric: '{self.metric}' is not reported; there are {', '.join(sorted(metrics))}")
         staging = staging_folder(self.trial, runner.epoch)
         save_state(runner, staging)
         folder = commit_epoch(staging, runner.epoch, metrics, time.monotonic() - self._began)
@@ -96,11 +96,11 @@ def _keep_last_and_best(epochs: tuple[Epoch, ...], metric: str) -> None:
             retire(epoch)
 
 
-def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    figures = {name: float(value) for name, value in metrics.items()}
-    bad = [name for name, value in figures.items() if not math.isfinite(value)]
-    if bad:
-        raise DivergedError(f"{', '.join(bad)} is not finite")
+def _finite(metrics: Mapping[str, Any], needed: str) -> dict[str, float]:
+    """The figures that are numbers; a joint group that no validation person shows has none."""
+    figures = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+    if needed not in figures:
+        raise DivergedError(f"{needed} is {metrics.get(needed, 'not reported')}")
     return figures
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from raypose.errors import SpecError
 from raypose.training.input_size import set_input_size
-from raypose.training.keys import dotted, set_key, unknown_key
+from raypose.training.keys import get_key, set_key
 
 WARMUP_SHARE = 1000 / (210 * 44)  # of all steps, as in the official MPII recipe: 210 epochs of 44 steps (8 x 64 people)
 MIN_WARMUP = 2  # steps: MMEngine's warm-up of one step never reaches its end
@@ -20,7 +19,7 @@ SPECIAL = ("lr", "freeze", "input_size")
 def apply_knobs(config: Config, values: Mapping[str, Any]) -> None:
     """Change the config to a trial's values; `freeze` acts on the model instead (raypose.training.freeze).
 
-    Raises SpecError for a key that the config does not have, with the nearest one that it has.
+    Raises SpecError for a key that the config does not have, or that raypose writes itself.
     """
     for key, value in values.items():
         if key not in SPECIAL:
@@ -32,7 +31,7 @@ def apply_knobs(config: Config, values: Mapping[str, Any]) -> None:
 
 
 def base_value(config: Config, knob: str) -> Any:
-    """The base config's own value of a knob. Raises SpecError for a key that it does not have."""
+    """The base config's own value of a knob. Raises SpecError for a key that cannot vary."""
     if knob == "lr":
         return float(config.optim_wrapper.optimizer.lr)
     if knob == "input_size":
@@ -40,10 +39,7 @@ def base_value(config: Config, knob: str) -> Any:
         return f"{width}x{height}"
     if knob == "freeze":
         return "none"
-    leaves = dotted(config)
-    if knob not in leaves:
-        raise SpecError([unknown_key(knob, list(leaves))])
-    return leaves[knob]
+    return get_key(config, knob)
 
 
 def set_lr(config: Config, lr: float) -> None:

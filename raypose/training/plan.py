@@ -1,6 +1,7 @@
 """What trials would do, found out without training them. Runs in: a child process of the command line."""
 
 import copy
+import difflib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from torch import nn
 from raypose.errors import SpecError
 from raypose.space.knobs import Value
 from raypose.space.run import Run
-from raypose.training.base import base_config
+from raypose.training.base import FIGURES, base_config
 from raypose.training.config import build_config
 from raypose.training.freeze import frozen_modules
 from raypose.training.keys import dotted
@@ -25,9 +26,15 @@ from raypose.training.weights import Loaded
 def examine(run: Run, knobs: Iterable[str], freeze_choices: Sequence[str]) -> dict[str, Value]:
     """The base config's own values of all knobs, after a model was built with the weights loaded.
 
-    Raises SpecError for all knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
+    Raises SpecError for a metric, knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
     """
     config, problems = base_config(run.model), []
+    if run.metric not in FIGURES:
+        near = difflib.get_close_matches(run.metric, FIGURES, n=1)
+        problems.append(
+            f"metric: the evaluator reports no '{run.metric}'; "
+            + (f"did you mean '{near[0]}'?" if near else f"it reports {', '.join(FIGURES)}")
+        )
     values: dict[str, Value] = {}
     for knob in knobs:
         try:

@@ -71,7 +71,7 @@ class _Runner(Runner):
     """MMEngine's Runner without files of its own: raypose keeps log and config in the trial's folder."""
 
     def build_logger(self, *_: object, **__: object) -> MMLogger:
-        """The logger that `_log_to` has made."""
+        """The logger that `registered` has made."""
         return MMLogger.get_current_instance()
 
     def dump_config(self) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from raypose.errors import SpecError, WeightsError
 from raypose.space.run import Run
+from raypose.training.config import build_config
 from raypose.training.plan import examine, plan_trials
 
 MakeRun = Callable[..., Run]
@@ -41,9 +42,31 @@ def test_all_unknown_knobs_at_once(make_run: MakeRun) -> None:
     with pytest.raises(SpecError) as caught:
         examine(make_run(), ["lr", "optimizer.lr", "custom_hooks.EMAHook.momentun", "model.head.input_size"], [])
     first, second, third = caught.value.problems
-    assert "optimizer.lr: the base config has no such key; did you mean 'optim_wrapper.optimizer.lr'?" in first
+    assert first == "space.optimizer.lr: the base config has no such key; did you mean 'lr'?"
     assert f"did you mean '{MOMENTUM}'?" in second
-    assert "space.model.head.input_size" in third and "only single values can vary" in third
+    assert third == "space.model.head.input_size: raypose writes this key itself; set input_size instead"
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("optim_wrapper.optimizer.lr", "lr"),
+        ("train_dataloader.num_workers", "train.loader_workers"),
+        ("train_cfg.max_epochs", "train.epochs"),
+        ("param_scheduler.CosineAnnealingLR.T_max", "train.epochs"),
+        ("val_dataloader.dataset.headbox_file", "data"),
+    ],
+)
+def test_keys_that_raypose_writes_itself_cannot_vary(make_run: MakeRun, key: str, instead: str) -> None:
+    with pytest.raises(SpecError, match=f"raypose writes this key itself; set {instead} instead"):
+        examine(make_run(), [key], [])
+    with pytest.raises(SpecError, match="raypose writes this key itself"):
+        build_config(make_run({key: 1}))
+
+
+def test_a_metric_that_is_not_reported_is_named_with_the_nearest(make_run: MakeRun) -> None:
+    with pytest.raises(SpecError, match="metric: the evaluator reports no 'PKC'; did you mean 'PCK'?"):
+        examine(make_run(metric="PKC"), [], [])
 
 
 def test_all_wrong_freeze_sets_at_once(make_run: MakeRun, start: Path) -> None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from raypose.errors import DivergedError
 from raypose.record.epochs import is_intact, read_epochs, read_json
 from raypose.space.run import Run
+from raypose.training.base import FIGURES
 from raypose.training.checkpoint import PLAIN, TENSORS, WEIGHTS
 from raypose.training.config import build_config
 from raypose.training.evaluate import evaluate
@@ -215,9 +216,13 @@ def test_evaluate_gets_the_reported_figures(whole: tuple[Run, Told]) -> None:
     assert evaluate(trained) == pytest.approx({name: told.metrics[2][name] for name in PCK}, abs=1e-4)
 
 
-def test_an_unreported_metric_is_named(make_run: MakeRun) -> None:
-    with pytest.raises(KeyError, match="'Nose PCK' is not reported"):
+def test_a_metric_without_a_figure_ends_the_training(make_run: MakeRun) -> None:
+    with pytest.raises(DivergedError, match="Nose PCK is not reported"):
         train(make_run(metric="Nose PCK"), Told())
+
+
+def test_the_evaluator_reports_what_can_be_asked_for() -> None:
+    assert set(FIGURES) == PCK
 
 
 class Seen(Hook):
