@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -29,8 +29,7 @@ class LiveScreen:
         self._steps = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             console=console,
         )
@@ -52,17 +51,22 @@ class LiveScreen:
         """Finish the step before and begin this one."""
         if not self._console.is_terminal:
             self._console.print(text)
+        self._finish_step()
+        self._steps.add_task(text, total=None, counted="")
+
+    def _finish_step(self) -> None:
         for task in self._steps.tasks:
             self._steps.update(task.id, total=task.total or 1, completed=task.total or 1)
-        self._steps.add_task(text, total=None)
 
     def progress(self, done: int, total: int) -> None:
         """How far the current step is."""
-        self._steps.update(self._steps.task_ids[-1], completed=done, total=total)
+        self._steps.update(self._steps.task_ids[-1], completed=done, total=total, counted=f"{done}/{total}")
 
     def show(self, view: ExperimentView) -> None:
         """Take over the newest state of the trials."""
         self._view = view
+        if any(trial.attempts for trial in view.trials):  # the last step of the preparation is over
+            self._finish_step()
         if not self._console.is_terminal:
             for trial in view.trials:
                 self._tell(view, trial)
