@@ -95,7 +95,8 @@ class Mirror:
         groups = [content.epoch_points(epoch) for epoch in trial.epochs if epoch.number not in run.steps]
         best = content.best_of_trial(view, trial)
         if trial.best_epoch and run.lacks(best, "best_epoch"):
-            groups.append(content.best_points(best, trial.epochs, trial.best_epoch))
+            # First, because MLflow's compare view starts with the metric that a run logged first.
+            groups.insert(0, content.best_points(best, trial.epochs, trial.best_epoch))
         _send(client, run, groups, content.trial_params(trial), content.trial_tags(trial))
         if trial.state in content.ENDED:
             _upload_trial(client, run, trial)
