@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from raypose.errors import InputError, RayposeError
+from raypose.errors import ExperimentError, InputError, RayposeError, Stopped
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
@@ -104,7 +104,12 @@ def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> 
     from raypose.record.folder import experiments
     from raypose.record.study import read_view
 
-    views = [read_view(folder) for folder in experiments(mlruns.absolute())]
+    views = []
+    for folder in experiments(mlruns.absolute()):
+        try:
+            views.append(read_view(folder))
+        except ExperimentError as error:
+            typer.echo(f"raypose: {error}", err=True)
     if as_json:
         _print_json([view.to_json(with_trials=False) for view in views])
         return
@@ -237,6 +242,7 @@ def data_check(
 def _load(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
     """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute."""
     from raypose.space.load import load_spec
+    from raypose.space.schema import PRESETS
 
     keys = {"trials": "search.trials", "epochs": "train.epochs"}
     overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
@@ -246,10 +252,11 @@ def _load(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
             raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as train.batch_size=16")
         overrides[key] = value
     experiment = load_spec(spec, overrides)
+    words = {"data": ("demo",), "weights": ("demo", "none", "official"), "model": PRESETS}
     paths = {
         name: str(Path(value).absolute())
-        for name, value in (("data", experiment.data), ("weights", experiment.weights), ("model", experiment.model))
-        if value not in ("demo", "none", "official") and not value.startswith("rtmpose-") and "://" not in value
+        for name, known in words.items()
+        if (value := getattr(experiment, name)) not in known and "://" not in value
     }
     return experiment.model_copy(update=paths)
 
@@ -259,13 +266,16 @@ def _print_json(value: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; every error that a user can cause is told in lines of text, with its exit code."""
+    """Run the command line; what a user can cause or must hear of is told in lines of text, with its exit code."""
     try:
         app(standalone_mode=True)
-    except RayposeError as error:
-        for line in str(error).splitlines():
-            print(f"raypose: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt as interrupt:
-        print("raypose: stopped; `raypose restore` goes on from the last finished epochs", file=sys.stderr)
-        sys.exit(128 + (interrupt.args[0] if interrupt.args else 2))
+    except (RayposeError, Stopped) as told:
+        _tell(str(told), told.exit_code)
+    except OSError as error:  # a full or read-only disk, a folder without permission
+        _tell(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), 1)
+
+
+def _tell(text: str, exit_code: int) -> None:
+    for line in text.splitlines():
+        print(f"raypose: {line}", file=sys.stderr)
+    sys.exit(exit_code)

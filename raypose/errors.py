@@ -9,6 +9,8 @@ RayposeError
 │   └── ResourceError     the cluster is smaller than what was asked for
 └── WorkError             exit code 1: the work was begun and failed
     └── DivergedError     a trial's loss or metric is no longer a finite number
+
+Stopped                   SIGINT or SIGTERM; no RayposeError, for nothing is wrong: exit code 130 or 143
 """
 
 
@@ -57,3 +59,17 @@ class WorkError(RayposeError):
 
 class DivergedError(WorkError):
     """A trial's loss or metric became NaN or infinite: its settings do not train."""
+
+
+class Stopped(BaseException):
+    """The user or the system wants the process to end; like KeyboardInterrupt, no `except Exception` catches it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+        self.experiment: str | None = None
+
+    def __str__(self) -> str:
+        if self.experiment is None:
+            return "stopped before an experiment was made"
+        return f"stopped; every finished epoch is kept, and `raypose restore {self.experiment}` goes on"

@@ -133,10 +133,11 @@ def trial_lines(view: ExperimentView) -> str:
 
 def summary(view: ExperimentView) -> str:
     """The end of a run in words: the best trial beside the base config's own values, where its weights are."""
-    best, base = view.best, view.trials[0]
+    best = view.best
     if best is None:
         return f"{view.name}: no trial has finished an epoch; `raypose show {view.name}` tells why"
-    against = f" (the base config's own values: {_figure(base.best)})" if base.best is not None else ""
+    base = view.trials[0].best
+    against = f" (the base config's own values: {_figure(base)})" if base is not None else ""
     lines = [
         f"Best: trial {best.number}, {view.metric} {_figure(best.best)}{against}",
         f"  {_values(best)}",
@@ -174,7 +175,7 @@ def plan_text(experiment: Experiment, planned: dict[str, Any]) -> str:
     trials, epochs = experiment.search.trials, experiment.train.epochs
     batch = f"{experiment.train.batch_size} x {wanted.workers} worker(s)"
     lines = [
-        f"data       {data.folder}: {data.train_people} people to train on, {data.val_people} to validate",
+        f"data       {data['folder']}: {data['train_people']} people to train on, {data['val_people']} to validate",
         f"model      {experiment.model}, weights {experiment.weights}",
         f"search     {trials} trials ({experiment.search.sampler}), pruner {experiment.prune.pruner}",
         f"training   at most {epochs} epochs a trial, effective batch {batch}; trials x epochs <= {trials * epochs}",

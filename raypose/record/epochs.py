@@ -32,9 +32,11 @@ def commit_epoch(staging: Path, number: int, metrics: Mapping[str, float], secon
     for file in staging.iterdir():
         _flush(file)
     final = staging.with_name(f"epoch_{number:04d}")
+    damaged = staging.with_name(f".epoch_{number:04d}.damaged")
     if final.exists():  # an epoch done again because its files had been damaged
-        shutil.rmtree(final)
+        final.rename(damaged)
     staging.rename(final)
+    shutil.rmtree(damaged, ignore_errors=True)
     _flush(final.parent)
     return final
 
@@ -43,6 +45,8 @@ def read_epochs(trial: Path) -> tuple[Epoch, ...]:
     """The committed epochs 1, 2, ... of a trial, without looking into their files."""
     epochs: list[Epoch] = []
     for folder in sorted(trial.glob("epoch_[0-9][0-9][0-9][0-9]")):
+        if not (folder / META).is_file():  # being replaced this very moment
+            break
         meta = read_json(folder / META)
         if meta["epoch"] == len(epochs) + 1:
             kept = not meta.get("retired", False)

@@ -38,7 +38,10 @@ class ExperimentFolder:
     @property
     def saved(self) -> dict[str, Any]:
         """What was saved when the experiment was made: specification, base values, facts of the data."""
-        saved: dict[str, Any] = read_json(self.path / "spec.json")
+        try:
+            saved: dict[str, Any] = read_json(self.path / "spec.json")
+        except ValueError as fault:
+            raise ExperimentError(f"{self.path / 'spec.json'}: damaged ({fault}); put it back from a copy") from fault
         return saved
 
     @property

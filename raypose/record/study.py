@@ -8,7 +8,10 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
+from raypose.errors import SpecError
 from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
 from raypose.record.sampling import grid, pruner, sampler
@@ -45,6 +48,7 @@ class Study:
             pruner=pruner(experiment.prune, experiment.train.epochs),
         )
         self._live: dict[int, optuna.Trial] = {}
+        self._attempts_before: dict[int, int] = {}
 
     def fill_queue(self) -> None:
         """Trial 0 is the base config; a grid's points follow. A crash in between is made good by the next call."""
@@ -63,7 +67,12 @@ class Study:
     def total(self) -> int:
         """How many trials there will be."""
         wanted = self.experiment.search.trials
-        return min(wanted, len(self._trials())) if self.experiment.search.sampler == "grid" else wanted
+        return min(wanted, 1 + len(grid(self.experiment))) if self.experiment.search.sampler == "grid" else wanted
+
+    @property
+    def unfinished(self) -> int:
+        """How many trials are still to be ended."""
+        return self.total - sum(t.state.is_finished() for t in self._trials())
 
     def next_trial(self) -> Trial | None:
         """The next trial to run: first the unfinished ones of an earlier process, then new ones; None at the end."""
@@ -90,15 +99,21 @@ class Study:
         values |= self.experiment.fixed
         trial.set_user_attr("values", values)
         self._live[trial.number] = trial
+        self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
         return Trial(trial.number, values)
 
-    def begin_attempt(self, number: int) -> None:
-        """A lane begins to train the trial, or takes it up again."""
-        trial = self._live[number]
-        trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 0) + 1)
+    def begin_attempt(self, number: int, attempt: int) -> None:
+        """A lane begins attempt `attempt` (from 1) of this process's life at the trial."""
+        if not self._is_finished(number):
+            self._live[number].set_user_attr("attempts", self._attempts_before[number] + attempt)
+
+    def _is_finished(self, number: int) -> bool:
+        return self._trials()[number].state.is_finished()
 
     def add_epoch(self, number: int, epoch: Epoch) -> bool:
         """Record an epoch, once; true if the pruner wants the trial to end here."""
+        if self._is_finished(number):
+            return True
         trial = self._live[number]
         known = self._trials()[number].intermediate_values
         if epoch.number not in known:
@@ -116,7 +131,7 @@ class Study:
 
     def finish(self, number: int, *, pruned: bool = False, error: str | None = None) -> None:
         """End a trial, once: complete with its best metric, pruned, or failed with the reason."""
-        if self._trials()[number].state.is_finished():
+        if self._is_finished(number):
             return
         best = best_epoch(read_epochs(self.folder.trial(number)), self.experiment.metric)
         if error is not None or best is None:
@@ -128,15 +143,13 @@ class Study:
             self._study.tell(number, best.metrics[self.experiment.metric])
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
-        """Keep the MLflow run of each trial."""
-        for trial in self._trials():
-            run_id = run_ids.get(trial.number)
-            if run_id is not None and trial.user_attrs.get("run_id") != run_id:
-                optuna.Trial(self._study, trial._trial_id).set_user_attr("run_id", run_id)
+        """Keep the MLflow run of each trial; of the study, since a finished trial takes no more notes."""
+        self._study.set_user_attr("run_ids", {str(number): run_id for number, run_id in run_ids.items()})
 
     def view(self, worked_on: bool) -> ExperimentView:
         """The experiment as plain values."""
-        trials = tuple(self._view(t) for t in self._trials())
+        run_ids = self._study.user_attrs.get("run_ids", {})
+        trials = tuple(self._view(t, run_ids.get(str(t.number))) for t in self._trials())
         finished = len(trials) >= self.total and all(t.state in ("complete", "pruned", "failed") for t in trials)
         state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
         spec = self.experiment.model_dump(mode="json")
@@ -152,7 +165,7 @@ class Study:
             trials=trials,
         )
 
-    def _view(self, trial: FrozenTrial) -> TrialView:
+    def _view(self, trial: FrozenTrial, run_id: str | None) -> TrialView:
         attrs = trial.user_attrs
         folder = self.folder.trial(trial.number)
         epochs = read_epochs(folder)
@@ -167,9 +180,21 @@ class Study:
             attempts=attrs.get("attempts", 0),
             seconds=sum(e.seconds for e in epochs),
             error=attrs.get("error"),
-            run_id=attrs.get("run_id"),
+            run_id=run_id,
             folder=folder,
         )
+
+
+def check_storage(url: str) -> None:
+    """Raise SpecError unless a study can be kept there; its password, if any, would be saved with the specification."""
+    if url == "auto":
+        return
+    try:
+        if make_url(url).password:
+            raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
+        optuna.storages.get_storage(url)
+    except (SQLAlchemyError, ImportError, ValueError) as fault:
+        raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).splitlines()[0]}"]) from fault
 
 
 def read_view(folder: ExperimentFolder) -> ExperimentView:

@@ -24,8 +24,7 @@ def apply_knobs(config: Config, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if key not in SPECIAL:
             set_key(config, key, value)
-    if "lr" in values:
-        set_lr(config, float(values["lr"]))
+    set_lr(config, float(values.get("lr", config.optim_wrapper.optimizer.lr)))
     if "input_size" in values:
         set_input_size(config, str(values["input_size"]))
 

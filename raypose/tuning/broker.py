@@ -1,18 +1,25 @@
 """Hands trials to lanes and carries what they report back. Runs in: an actor of its own.
 
-Everything a lane says about a trial is kept until the trial ends, so whoever listens may start again from the first
-message: a trial's Tune process that dies and comes back loses nothing.
+Everything a lane says about a trial is kept until the end, so whoever listens may start again from the first message:
+a trial's Tune process that dies and comes back loses nothing.
 """
 
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+PATIENCE_S = 60.0
+"""How long a lane waits for a trial before it asks again: far less than a process group's timeout of half an hour."""
+
 
 class Message(TypedDict, total=False):
-    """What a lane says: an attempt begins, an epoch is committed, or the trial ends, with an error or without."""
+    """What becomes of a trial: an attempt begins, an epoch is committed, the trial ends, or nobody is left to train it.
 
-    kind: Literal["begin", "epoch", "end"]
+    An `end` is a verdict on the trial, with its error if it failed; after an `abort` it is as unfinished as before.
+    """
+
+    kind: Literal["begin", "epoch", "end", "abort"]
+    attempt: int
     epoch: int
     error: str | None
 
@@ -27,8 +34,11 @@ class _Job:
     note: str = ""
 
     @property
-    def ended(self) -> bool:
-        return bool(self.messages) and self.messages[-1]["kind"] == "end"
+    def over(self) -> bool:
+        return bool(self.messages) and self.messages[-1]["kind"] in ("end", "abort")
+
+
+Offer = tuple[int, dict[str, Any]] | Literal["wait", "close"]
 
 
 class Broker:
@@ -39,7 +49,8 @@ class Broker:
         self._jobs: dict[int, _Job] = {}
         self._queue: list[int] = []
         self._on_lane: dict[int, int] = {}
-        self._closed, self._reason = False, ""
+        self._asked: dict[int, int] = {}
+        self._closed = False
         self._changed = asyncio.Condition()
 
     async def submit(self, number: int, run: dict[str, Any]) -> None:
@@ -49,7 +60,7 @@ class Broker:
                 self._jobs[number] = _Job(number, run)
                 self._queue.append(number)
                 if self._closed:  # there will be no lane to take it
-                    self._say(self._jobs[number], {"kind": "end", "error": self._reason})
+                    self._say(self._jobs[number], {"kind": "abort"})
                 self._changed.notify_all()
 
     async def messages(self, number: int, after: int) -> list[Message]:
@@ -59,61 +70,84 @@ class Broker:
             await self._changed.wait_for(lambda: len(job.messages) > after)
             return job.messages[after:]
 
-    async def next_job(self, lane: int) -> tuple[int, dict[str, Any]] | None:
-        """The next trial for a lane; None when there will be none. A lane that asks with a trial in hand had died."""
+    async def next_job(self, lane: int, patience_s: float = PATIENCE_S) -> Offer:
+        """A trial for a lane, `close` when there will be none, or `wait` when the lane shall ask again.
+
+        A lane that asks with a trial in hand had died, and gets it again while the trial has attempts left.
+        """
         async with self._changed:
-            self._end_if_hopeless(lane)
-            if lane not in self._on_lane:
-                await self._changed.wait_for(lambda: self._closed or self._queue)
-                if self._closed:
-                    return None
-                self._on_lane[lane] = self._queue.pop(0)
-            job = self._jobs[self._on_lane[lane]]
+            asked = self._asked[lane] = self._asked.get(lane, 0) + 1
+            self._put_back(lane)
+            found = self._changed.wait_for(lambda: self._closed or self._queue or self._asked[lane] != asked)
+            try:
+                await asyncio.wait_for(found, patience_s)
+            except TimeoutError:
+                return "wait"
+            if self._closed or self._asked[lane] != asked:  # a dead worker's question must not take a trial
+                return "close"
+            job = self._jobs[self._queue.pop(0)]
+            self._on_lane[lane] = job.number
             job.attempts += 1
-            self._say(job, {"kind": "begin"})
+            self._say(job, {"kind": "begin", "attempt": job.attempts})
             return job.number, job.run
 
-    def _end_if_hopeless(self, lane: int) -> None:
-        job = self._jobs.get(self._on_lane.get(lane, -1))
-        if job and job.attempts > self._retries:
+    def _put_back(self, lane: int) -> None:
+        """Take back the trial of a lane that died: first in the queue, or ended if its attempts are used up."""
+        job = self._jobs.get(self._on_lane.pop(lane, -1))
+        if job is None or job.over:
+            return
+        if job.attempts <= self._retries:
+            self._queue.insert(0, job.number)
+        else:
             reason = job.note or "its worker died"
             self._say(job, {"kind": "end", "error": f"{reason} (attempt {job.attempts} of {self._retries + 1})"})
-            del self._on_lane[lane]
+        self._changed.notify_all()
 
     async def committed(self, number: int, epoch: int) -> bool:
         """A lane has committed an epoch; answers whether to stop, once that is decided."""
         async with self._changed:
             job = self._jobs[number]
             self._say(job, {"kind": "epoch", "epoch": epoch})
-            await self._changed.wait_for(lambda: epoch in job.verdicts or job.ended)
+            await self._changed.wait_for(lambda: epoch in job.verdicts or job.over)
             return job.verdicts.get(epoch, True)
 
     async def decide(self, number: int, epoch: int, stop: bool) -> None:
-        """The driver's decision after an epoch."""
+        """The driver's decision after an epoch; after a stop the trial is over, whatever becomes of its lane."""
         async with self._changed:
             self._jobs[number].verdicts[epoch] = stop
+            if stop:
+                self._say(self._jobs[number], {"kind": "end", "error": None})
             self._changed.notify_all()
 
     async def note(self, number: int, reason: str) -> None:
-        """What one of several workers has died of, for the day nobody is left to tell."""
+        """What a worker is about to die of, for the day nobody is left to tell."""
         self._jobs[number].note = reason
 
-    async def end(self, lane: int, number: int, error: str | None) -> None:
-        """A lane is done with a trial."""
+    async def end(self, lane: int, number: int, error: str | None, again: bool = False) -> None:
+        """A lane is done with a trial; `again` if another attempt may do better."""
         async with self._changed:
-            self._on_lane.pop(lane, None)
-            self._say(self._jobs[number], {"kind": "end", "error": error})
+            job = self._jobs[number]
+            if again:
+                job.note = error or ""
+                self._put_back(lane)
+            else:
+                self._on_lane.pop(lane, None)
+                self._say(job, {"kind": "end", "error": error})
 
-    async def close(self, reason: str | None) -> None:
-        """No more trials; with a reason, those that wait or run end with it as their error."""
+    async def lost(self, lane: int) -> None:
+        """A lane will not come back; its trial is for another one."""
         async with self._changed:
-            self._closed, self._reason = True, reason or "the lanes are closed"
+            self._put_back(lane)
+
+    async def close(self) -> None:
+        """No more trials; those that wait or run are aborted."""
+        async with self._changed:
+            self._closed = True
             for job in self._jobs.values():
-                if reason is not None and not job.ended:
-                    self._say(job, {"kind": "end", "error": reason})
+                self._say(job, {"kind": "abort"})
             self._changed.notify_all()
 
     def _say(self, job: _Job, message: Message) -> None:
-        if not job.ended:
+        if not job.over:
             job.messages.append(message)
         self._changed.notify_all()

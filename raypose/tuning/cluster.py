@@ -1,6 +1,7 @@
 """Join a Ray cluster or start one on this machine, and see what fits on it. Runs in: driver."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every worker
 
 import ray  # noqa: E402
 
-from raypose.errors import ResourceError  # noqa: E402
+from raypose.errors import ResourceError, Stopped  # noqa: E402
 from raypose.space.schema import Resources  # noqa: E402
 
 WORKER_MEMORY = 3 * 2**30
@@ -56,7 +57,7 @@ class Capacity:
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Ray, joined or started; left or stopped again at the end.
+    """Ray, joined or started; left or stopped again at the end. From its start on SIGINT and SIGTERM raise Stopped.
 
     Inside `ray job submit` Ray's own environment names the cluster; without that and an address one is started here.
     """
@@ -72,10 +73,21 @@ def cluster(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as fault:
         where = address or os.environ.get("RAY_ADDRESS", "here")
         raise ResourceError(f"--address: no Ray cluster at '{where}': {str(fault).splitlines()[0]}") from fault
+    _stop_on_signals()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _stop_on_signals() -> None:
+    """SIGINT and SIGTERM raise Stopped from here on; `ray.init` has just put its own handlers in their place."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def capacity(wanted: Resources, trials: int) -> Capacity:
@@ -86,7 +98,7 @@ def capacity(wanted: Resources, trials: int) -> Capacity:
     short = [f"{n:g} {kind}s, and it has {have.get(kind, 0):g}" for kind, n in need.items() if n > have.get(kind, 0)]
     if short:
         raise ResourceError(f"resources: a trial needs {' and '.join(short)}; ask for less or join a larger cluster")
-    room = min(int(have[kind] // n) for kind, n in need.items() if n)
+    room = min(_fits(have[kind], n) for kind, n in need.items() if n)
     if wanted.concurrent_trials == "auto":
         memory = int(have.get("memory", WORKER_MEMORY) // (WORKER_MEMORY * wanted.workers))
         lanes = max(1, min(room, memory, trials))
@@ -95,3 +107,8 @@ def capacity(wanted: Resources, trials: int) -> Capacity:
     else:
         lanes = min(wanted.concurrent_trials, trials)
     return Capacity(lanes, wanted.workers, wanted.cpus_per_worker, gpus)
+
+
+def _fits(have: float, need: float) -> int:
+    """How often `need` fits; a part of a GPU never spans two. The tiny surplus is for binary fractions (1 / 0.2)."""
+    return int(have) * int(1 / need + 1e-9) if need < 1 else int(have / need + 1e-9)

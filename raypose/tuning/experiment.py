@@ -4,19 +4,19 @@
 """
 
 import multiprocessing
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from raypose.datasets.demo import ensure_demo
 from raypose.datasets.mpii import Report, require_sound
-from raypose.errors import DataError, SpecError
+from raypose.errors import DataError, SpecError, Stopped
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment
-from raypose.record.study import Study
+from raypose.record.study import Study, check_storage
 from raypose.record.view import ExperimentView
 from raypose.space.domain import Choice
 from raypose.space.load import parse_spec
@@ -50,14 +50,16 @@ def start(
     """Make an experiment and run it. Raises InputError before anything is made if something in it cannot work."""
     if name is not None:
         check_name(mlruns, name)
-    report = _data(experiment, screen)
+    open_store(mlruns)
+    check_storage(experiment.search.storage)
+    report = _data(experiment, DEMO_FOLDER.absolute(), screen)
     screen.say("checking model, weights and knobs")
     base = _examine(experiment, report)
-    facts = {"digest": report.digest, "train_people": report.train_people, "val_people": report.val_people}
+    facts = {"folder": str(report.folder), "digest": report.digest}
     saved = {**_saved(experiment, base), "data": facts}
     screen.say("starting Ray")
     with cluster(address):
-        room = _room(experiment)
+        room = _room(experiment, experiment.search.trials)
         folder = create_experiment(mlruns, name, stem, saved)
         with folder.held():
             return _work(Study(saved, folder), room, report, screen)
@@ -68,20 +70,28 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
     saved = folder.saved
     experiment = parse_spec(saved["experiment"])
     with folder.held():
-        report = _data(experiment, screen)
+        report = _data(experiment, Path(saved["data"]["folder"]), screen)
         if report.digest != saved["data"]["digest"]:
             raise DataError(
-                f"{report.folder} is not the data that {folder.name} began with "
-                f"({saved['data']['train_people']} + {saved['data']['val_people']} people, other contents): "
-                "put it back, or start a new experiment"
+                f"{report.folder} no longer holds the data that {folder.name} began with: put it back, "
+                "or start a new experiment"
             )
         study = Study(saved, folder)
-        if study.view(worked_on=True).state == "finished":
+        left = study.unfinished
+        if left == 0:
             with _mirrored(study, screen):
                 return study.view(worked_on=False)
+        screen.say("checking model, weights and knobs")
+        _require_same(saved["base_values"], _examine(experiment, report), folder.name)
         screen.say("starting Ray")
         with cluster(address):
-            return _work(study, _room(experiment), report, screen)
+            return _work(study, _room(experiment, left), report, screen)
+
+
+def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
+    changed = [f"{knob} was {before[knob]} and is {now[knob]}" for knob in before if before[knob] != now[knob]]
+    if changed:
+        raise SpecError([f"model: the base config is not the one that {name} began with: {'; '.join(changed)}"])
 
 
 def _saved(experiment: Experiment, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +103,12 @@ def _work(study: Study, room: Capacity, report: Report, screen: Screen) -> Exper
     """Run the trials that the study still wants, on a cluster that is there."""
     study.fill_queue()
     screen.say(f"starting the workers of {room.lanes} concurrent trials")
-    with _mirrored(study, screen) as changed, _signals():
-        run_trials(study, lambda trial: _run(study.experiment, trial, report, room, study.folder), room, changed)
+    try:
+        with _mirrored(study, screen) as changed:
+            run_trials(study, lambda trial: _run(study.experiment, trial, report, room, study.folder), room, changed)
+    except Stopped as stopped:
+        stopped.experiment = study.folder.name
+        raise
     return study.view(worked_on=False)
 
 
@@ -122,33 +136,18 @@ def _mirrored(study: Study, screen: Screen) -> Iterator[Callable[[], None]]:
             screen.say(f"MLflow is not complete ({behind}); `raypose restore {study.folder.name}` completes it")
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM ends the work like SIGINT; to be installed after Ray's own handlers."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _data(experiment: Experiment, screen: Screen) -> Report:
-    """The data folder, sound; the demo set is rendered if it is not there."""
+def _data(experiment: Experiment, demo: Path, screen: Screen) -> Report:
+    """The data folder, sound; the demo set is rendered into `demo` if it is not there."""
     if experiment.data != "demo":
         return require_sound(Path(experiment.data))
-    screen.say(f"preparing the demo set in {DEMO_FOLDER}")
-    ensure_demo(DEMO_FOLDER.absolute(), on_progress=screen.progress)
-    return require_sound(DEMO_FOLDER.absolute())
+    screen.say(f"preparing the demo set in {demo}")
+    ensure_demo(demo, on_progress=screen.progress)
+    return require_sound(demo)
 
 
-def _room(experiment: Experiment) -> Capacity:
+def _room(experiment: Experiment, trials: int) -> Capacity:
     """What the cluster holds. Raises InputError if the experiment cannot run on it."""
-    room = capacity(experiment.resources, experiment.search.trials)
+    room = capacity(experiment.resources, trials)
     if experiment.train.amp and not room.gpus_per_worker:
         raise SpecError(["train.amp: mixed precision needs a GPU; set it to false"])
     return room
@@ -194,8 +193,8 @@ def _planned(experiment: Experiment, trial: Trial, report: Report) -> Run:
 
 
 def plan(experiment: Experiment, trials: int, screen: Screen) -> dict[str, Any]:
-    """Everything `start` would check and do for the first trials, without Ray, without training and without a trace."""
-    report = _data(experiment, screen)
+    """What `start` would check and do for the first trials, without Ray, without training and without a trace."""
+    report = _data(experiment, DEMO_FOLDER.absolute(), screen)
     screen.say("checking model, weights and knobs")
     base = _examine(experiment, report)
     drawn = _draw(experiment, base, trials)
@@ -203,7 +202,7 @@ def plan(experiment: Experiment, trials: int, screen: Screen) -> dict[str, Any]:
     runs = [_planned(experiment, trial, report) for trial in drawn]
     plans = _in_training_process("plan_trials", _planned(experiment, Trial(0, {}), report), runs)
     return {
-        "data": report,
+        "data": asdict(report),
         "base_values": base,
         "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],
     }

@@ -29,22 +29,24 @@ def serve(settings: dict[str, Any]) -> None:
     broker, lane = settings["broker"], settings["lane"]
     first = ray_train.get_context().get_world_rank() == 0
     while True:
-        job = [ray.get(broker.next_job.remote(lane)) if first else None]
+        offer: list[Any] = [ray.get(broker.next_job.remote(lane)) if first else None]
         if dist.get_world_size() > 1:
-            dist.broadcast_object_list(job, src=0)
-        if job[0] is None:
+            dist.broadcast_object_list(offer, src=0)
+        if offer[0] == "wait":
+            continue
+        if offer[0] == "close":
             return
-        number, run = job[0]
-        error = _train(broker, number, run)
+        number, run = offer[0]
+        error, again = _train(broker, number, run)
         if first:
-            ray.get(broker.end.remote(lane, number, error))
+            ray.get(broker.end.remote(lane, number, error, again))
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _train(broker: Any, number: int, run: dict[str, Any]) -> str | None:
-    """Train one trial; its own failure is returned as text, and the lane lives on."""
+def _train(broker: Any, number: int, run: dict[str, Any]) -> tuple[str | None, bool]:
+    """Train one trial; its own failure is returned, with whether to try again, and the lane lives on."""
     from raypose.training.train import train  # here, as the driver imports this module and must stay light
 
     def report(metrics: Mapping[str, float], folder: Path) -> bool:
@@ -56,9 +58,10 @@ def _train(broker: Any, number: int, run: dict[str, Any]) -> str | None:
         train(trial, report)
     except Exception as fault:  # the border between a trial and its lane: whatever it was, it is told, not swallowed
         reason = f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:2000]
-        if trial.workers > 1 and not isinstance(fault, RayposeError):
+        again = not isinstance(fault, RayposeError)  # ours are verdicts on the trial's values; others may pass
+        if again and trial.workers > 1:
             # The other ranks wait in a collective call for this one: only a new group gets them out.
             ray.get(broker.note.remote(number, reason))
             raise
-        return reason
-    return None
+        return reason, again
+    return None, False

@@ -3,8 +3,10 @@
 Runs in: driver; `relay` in a trial's own light process.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,9 +15,13 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from raypose.errors import WorkError
 from raypose.record.epochs import read_epochs
 from raypose.record.study import Study
+from raypose.record.view import Epoch
 from raypose.space.trial import Trial
+
+NETWORK_DISK_S = 60.0
 
 
 def relay(config: dict[str, Any]) -> None:
@@ -27,20 +33,20 @@ def relay(config: dict[str, Any]) -> None:
         for message in ray.get(broker.messages.remote(number, heard)):
             heard += 1
             tune.report({"number": number, **message})
-            if message["kind"] == "end":
+            if message["kind"] in ("end", "abort"):
                 return
 
 
 class StudySearcher(Searcher):
     """What to try next is the study's to say."""
 
-    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any]) -> None:
+    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any], is_lost: Callable[[], bool]) -> None:
         super().__init__()
-        self._study, self._broker, self._to_run = study, broker, to_run
+        self._study, self._broker, self._to_run, self._is_lost = study, broker, to_run, is_lost
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial that has epochs left to train."""
-        while (trial := self._study.next_trial()) is not None:
+        """The next trial that has epochs left to train; none if nobody is left to train it."""
+        while not self._is_lost() and (trial := self._study.next_trial()) is not None:
             if not self._study.catch_up(trial.number):
                 return {"number": trial.number, "run": asdict(self._to_run(trial)), "broker": self._broker}
         finished: str = Searcher.FINISHED
@@ -75,22 +81,29 @@ class StudyScheduler(FIFOScheduler):
         """Called for every message; a message heard twice changes nothing."""
         number, stop = result["number"], False
         if result["kind"] == "begin":
-            self._study.begin_attempt(number)
+            self._study.begin_attempt(number, result["attempt"])
         elif result["kind"] == "epoch":
             stop = self._end_epoch(number, result["epoch"])
-        else:
+        elif result["kind"] == "end":
             self._study.finish(number, error=result["error"])
         self._changed()
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def _end_epoch(self, number: int, epoch: int) -> bool:
-        stop = self._study.add_epoch(number, read_epochs(self._study.folder.trial(number))[epoch - 1])
+        epochs = _wait_for(self._study.folder.trial(number), epoch)
+        # All up to this one: a worker that died between committing and telling has left one behind.
+        stop = [self._study.add_epoch(number, known) for known in epochs[:epoch]][-1]
         if stop:
             self._study.finish(number, pruned=True)
         self._broker.decide.remote(number, epoch, stop)
         return stop
 
-    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """The light process of the trial failed for good, after all of Tune's own retries."""
-        self._study.finish(trial.config["number"], error="the process that speaks for this trial failed repeatedly")
-        self._changed()
+
+def _wait_for(trial: Path, epoch: int) -> tuple[Epoch, ...]:
+    """The trial's epochs, once `epoch` is among them: a network disk may show a new folder seconds later."""
+    deadline = time.monotonic() + NETWORK_DISK_S
+    while len(epochs := read_epochs(trial)) < epoch:
+        if time.monotonic() > deadline:
+            raise WorkError(f"{trial}: a worker has written epoch {epoch}, which is not seen here; is the disk shared?")
+        time.sleep(0.2)
+    return epochs

@@ -7,9 +7,10 @@ from typing import Any
 import optuna
 import pytest
 
+from raypose.errors import SpecError
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
-from raypose.record.study import Study, read_view
+from raypose.record.study import Study, check_storage, read_view
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
 
@@ -50,7 +51,7 @@ def figure(trial: Trial, epoch: int) -> float:
 
 def train(study: Study, trial: Trial, until: int = EPOCHS) -> bool:
     """Commit epochs as a worker does and record them as the driver does; true when the trial has been told its end."""
-    study.begin_attempt(trial.number)
+    study.begin_attempt(trial.number, 1)
     home = study.folder.trial(trial.number)
     for number in range(len(read_epochs(home)) + 1, until + 1):
         commit(home, number, figure(trial, number))
@@ -137,7 +138,7 @@ def test_a_failed_trial_keeps_its_reason_and_is_not_the_best(tmp_path: Path) -> 
     study = open_study(folder)
     first = study.next_trial()
     assert first is not None
-    study.begin_attempt(0)
+    study.begin_attempt(0, 1)
     study.finish(0, error="DivergedError: the loss is not finite in epoch 1, step 3")
     run_all(study)
     view = read_view(folder)
@@ -182,3 +183,40 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert [t.state for t in read_view(folder).trials] == ["waiting"]
     assert study.next_trial() is not None
     assert [t.state for t in read_view(folder).trials] == ["running"]
+
+
+def test_messages_heard_twice_or_too_late_change_nothing(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    study = open_study(folder)
+    trial = study.next_trial()
+    assert trial is not None
+    study.begin_attempt(0, 1)
+    study.begin_attempt(0, 1)
+    train(study, trial)
+    before = read_view(folder).trials[0]
+    study.begin_attempt(0, 2)
+    assert study.add_epoch(0, before.epochs[3])
+    study.finish(0, error="too late")
+    assert read_view(folder).trials[0] == before
+    assert before.attempts == 1
+
+
+def test_run_ids_are_kept_also_of_finished_trials(tmp_path: Path) -> None:
+    folder = make(tmp_path, search={"trials": 2})
+    study = open_study(folder)
+    run_all(study)
+    study.set_run_ids({0: "aa", 1: "bb"})
+    assert [t.run_id for t in read_view(folder).trials] == ["aa", "bb"]
+
+
+def test_a_grid_killed_before_its_first_row_is_not_finished(tmp_path: Path) -> None:
+    space = {"lr": {"choice": [1e-3, 1e-2]}}
+    folder = make(tmp_path, space=space, search={"sampler": "grid", "trials": 50})
+    view = read_view(folder)
+    assert (view.state, view.total, view.trials) == ("interrupted", 3, ())
+
+
+@pytest.mark.parametrize("url", ["foo", "postgresql+nix://localhost/db", "postgresql://me:secret@localhost/db"])
+def test_a_storage_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match="search.storage"):
+        check_storage(url)

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from raypose.tuning.broker import Broker
 
 RUN = {"lr": 0.1}
@@ -23,7 +21,7 @@ def test_a_trial_goes_to_a_free_lane_and_its_messages_back() -> None:
         await broker.submit(7, RUN)
         assert await waiting == (7, RUN)
         epoch = asyncio.create_task(broker.committed(7, 1))
-        assert await broker.messages(7, after=0) == [{"kind": "begin"}]
+        assert await broker.messages(7, after=0) == [{"kind": "begin", "attempt": 1}]
         assert await broker.messages(7, after=1) == [{"kind": "epoch", "epoch": 1}]
         await broker.decide(7, 1, stop=False)
         assert await epoch is False
@@ -53,13 +51,13 @@ def test_a_trial_process_that_comes_back_hears_everything_again() -> None:
         await broker.next_job(0)
         await broker.messages(7, after=0)
         await broker.submit(7, RUN)
-        assert await broker.messages(7, after=0) == [{"kind": "begin"}]
+        assert await broker.messages(7, after=0) == [{"kind": "begin", "attempt": 1}]
         await broker.end(0, 7, None)
         waiting = asyncio.create_task(broker.next_job(0))
         await asyncio.sleep(0.05)
         assert not waiting.done(), "the trial must not be queued twice"
-        await broker.close(None)
-        assert await waiting is None
+        await broker.close()
+        assert await waiting == "close"
 
     play(scene)
 
@@ -79,14 +77,78 @@ def test_a_lane_that_died_gets_its_trial_again_until_the_attempts_are_used_up() 
     play(scene, retries=1)
 
 
-@pytest.mark.parametrize("reason", ["the workers failed", None])
-def test_closing_sends_idle_lanes_home_and_tells_waiting_trials_the_reason(reason: str | None) -> None:
+def test_closing_sends_idle_lanes_home_and_aborts_what_is_unfinished() -> None:
     async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        epoch = asyncio.create_task(broker.committed(7, 1))
         idle = asyncio.create_task(broker.next_job(1))
         await asyncio.sleep(0)
-        await broker.close(reason)
-        assert await idle is None
+        await broker.close()
+        assert await idle == "close"
+        assert await epoch is True, "the lane must not wait for a verdict that nobody will give"
         await broker.submit(9, RUN)
-        assert await broker.messages(9, after=0) == [{"kind": "end", "error": reason or "the lanes are closed"}]
+        assert [m["kind"] for m in await broker.messages(7, after=0)] == ["begin", "epoch", "abort"]
+        assert await broker.messages(9, after=0) == [{"kind": "abort"}]
+
+    play(scene)
+
+
+def test_a_lane_that_died_after_a_stop_does_not_get_the_trial_again() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        epoch = asyncio.create_task(broker.committed(7, 1))
+        await broker.decide(7, 1, stop=True)
+        assert await epoch is True
+        await broker.submit(8, RUN)
+        assert await broker.next_job(0) == (8, RUN)
+
+    play(scene)
+
+
+def test_the_question_of_a_dead_worker_takes_no_trial() -> None:
+    async def scene(broker: Broker) -> None:
+        dead = asyncio.create_task(broker.next_job(0))
+        await asyncio.sleep(0)
+        living = asyncio.create_task(broker.next_job(0))
+        await asyncio.sleep(0)
+        await broker.submit(7, RUN)
+        assert await living == (7, RUN)
+        assert await dead == "close"
+
+    play(scene)
+
+
+def test_an_idle_lane_is_asked_to_ask_again() -> None:
+    async def scene(broker: Broker) -> None:
+        assert await broker.next_job(0, patience_s=0.05) == "wait"
+        await broker.submit(7, RUN)
+        assert await broker.next_job(0, patience_s=0.05) == (7, RUN)
+
+    play(scene)
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_one_that_may_not_is_not() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        for _ in range(2):
+            assert await broker.next_job(0) == (7, RUN)
+            await broker.end(0, 7, "OSError: disk", again=True)
+        assert (await broker.messages(7, after=2))[0] == {"kind": "end", "error": "OSError: disk (attempt 2 of 2)"}
+        await broker.submit(8, RUN)
+        await broker.next_job(0)
+        await broker.end(0, 8, "DivergedError: NaN")
+        assert (await broker.messages(8, after=1))[0] == {"kind": "end", "error": "DivergedError: NaN"}
+
+    play(scene, retries=1)
+
+
+def test_the_trial_of_a_lane_that_is_lost_goes_to_another() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        await broker.lost(0)
+        assert await broker.next_job(1) == (7, RUN)
 
     play(scene)
