@@ -64,10 +64,10 @@ class DivergedError(WorkError):
 class Stopped(BaseException):
     """The user or the system wants the process to end; like KeyboardInterrupt, no `except Exception` catches it."""
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
+    def __init__(self, signal_number: int, experiment: str | None = None) -> None:
+        super().__init__(signal_number, experiment)
         self.exit_code = 128 + signal_number
-        self.experiment: str | None = None
+        self.experiment = experiment
 
     def __str__(self) -> str:
         if self.experiment is None:

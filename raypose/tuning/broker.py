@@ -44,8 +44,9 @@ Offer = tuple[int, dict[str, Any]] | Literal["wait", "close"]
 class Broker:
     """One for an experiment; `lane` is a lane's number, `number` a trial's."""
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
+    def __init__(self, retries: int, lanes: int) -> None:
+        self._retries, self._lanes = retries, lanes
+        self._lost: dict[int, str] = {}
         self._jobs: dict[int, _Job] = {}
         self._queue: list[int] = []
         self._on_lane: dict[int, int] = {}
@@ -91,12 +92,12 @@ class Broker:
             self._say(job, {"kind": "begin", "attempt": job.attempts})
             return job.number, job.run
 
-    def _put_back(self, lane: int) -> None:
+    def _put_back(self, lane: int, blame: bool = True) -> None:
         """Take back the trial of a lane that died: first in the queue, or ended if its attempts are used up."""
         job = self._jobs.get(self._on_lane.pop(lane, -1))
         if job is None or job.over:
             return
-        if job.attempts <= self._retries:
+        if job.attempts <= self._retries or not blame:
             self._queue.insert(0, job.number)
         else:
             reason = job.note or "its worker died"
@@ -134,18 +135,30 @@ class Broker:
                 self._on_lane.pop(lane, None)
                 self._say(job, {"kind": "end", "error": error})
 
-    async def lost(self, lane: int) -> None:
-        """A lane will not come back; its trial is for another one."""
+    async def lost(self, lane: int, reason: str) -> None:
+        """A lane will not come back; its trial is for another one, and without any all are aborted."""
         async with self._changed:
-            self._put_back(lane)
+            self._put_back(lane, blame=False)
+            self._lost[lane] = reason
+            if len(self._lost) == self._lanes:
+                self._close()
+
+    async def why_closed(self) -> str | None:
+        """What the last lane was lost by, once none is left."""
+        if len(self._lost) < self._lanes:
+            return None
+        return f"the workers could not be kept running: {next(reversed(self._lost.values()))}"
 
     async def close(self) -> None:
         """No more trials; those that wait or run are aborted."""
         async with self._changed:
-            self._closed = True
-            for job in self._jobs.values():
-                self._say(job, {"kind": "abort"})
-            self._changed.notify_all()
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        for job in self._jobs.values():
+            self._say(job, {"kind": "abort"})
+        self._changed.notify_all()
 
     def _say(self, job: _Job, message: Message) -> None:
         if not job.over:

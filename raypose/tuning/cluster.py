@@ -73,21 +73,30 @@ def cluster(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as fault:
         where = address or os.environ.get("RAY_ADDRESS", "here")
         raise ResourceError(f"--address: no Ray cluster at '{where}': {str(fault).splitlines()[0]}") from fault
-    _stop_on_signals()
     try:
-        yield
+        with stoppable(None):
+            yield
     finally:
         ray.shutdown()
 
 
-def _stop_on_signals() -> None:
-    """SIGINT and SIGTERM raise Stopped from here on; `ray.init` has just put its own handlers in their place."""
+@contextmanager
+def stoppable(experiment: str | None) -> Iterator[None]:
+    """SIGINT and SIGTERM end the block with Stopped; to be entered after `ray.init`, which sets handlers of its own."""
+    received: list[int] = []
 
-    def stop(number: int, _: object) -> None:
-        raise Stopped(number)
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt  # the only exception that Ray's own waiting lets through
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(received[-1], experiment) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def capacity(wanted: Resources, trials: int) -> Capacity:

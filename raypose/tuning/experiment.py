@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from raypose.datasets.demo import ensure_demo
 from raypose.datasets.mpii import Report, require_sound
-from raypose.errors import DataError, SpecError, Stopped
+from raypose.errors import DataError, SpecError
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment
 from raypose.record.study import Study, check_storage
 from raypose.record.view import ExperimentView
@@ -25,7 +25,7 @@ from raypose.space.schema import Experiment
 from raypose.space.trial import Trial
 from raypose.tracking.background import MirrorThread
 from raypose.tracking.store import open_store
-from raypose.tuning.cluster import Capacity, capacity, cluster
+from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
 from raypose.tuning.run import run_trials
 
 DEMO_FOLDER = Path("data/demo")
@@ -103,12 +103,8 @@ def _work(study: Study, room: Capacity, report: Report, screen: Screen) -> Exper
     """Run the trials that the study still wants, on a cluster that is there."""
     study.fill_queue()
     screen.say(f"starting the workers of {room.lanes} concurrent trials")
-    try:
-        with _mirrored(study, screen) as changed:
-            run_trials(study, lambda trial: _run(study.experiment, trial, report, room, study.folder), room, changed)
-    except Stopped as stopped:
-        stopped.experiment = study.folder.name
-        raise
+    with stoppable(study.folder.name), _mirrored(study, screen) as changed:
+        run_trials(study, lambda trial: _run(study.experiment, trial, report, room, study.folder), room, changed)
     return study.view(worked_on=False)
 
 

@@ -1,6 +1,7 @@
-"""A lane: one long Ray Train run whose workers stay warm and train trial after trial. Runs in: GPU worker (`serve`).
+"""A lane: one long Ray Train run whose workers stay warm and train trial after trial.
 
-The first start of the workers costs seconds (imports, process group); every further trial on a lane costs none of it.
+Runs in: a light process for each lane (`keep_lane`), GPU worker (`serve`). The first start of the workers costs seconds
+(imports, process group); every further trial on a lane costs none of it.
 """
 
 import gc
@@ -13,6 +14,31 @@ from ray import train as ray_train
 
 from raypose.errors import RayposeError
 from raypose.space.run import Run
+from raypose.tuning.cluster import Capacity
+
+
+def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch: str) -> None:
+    """Keep a lane running until the broker closes; `failures` bounds how often its workers may die in all."""
+    from ray.train.torch import TorchTrainer  # here, as it imports torch, which the driver does without
+
+    trainer = TorchTrainer(
+        serve,
+        train_loop_config={"broker": broker, "lane": lane, "cpus": capacity.cpus_per_worker},
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=capacity.workers,
+            use_gpu=capacity.gpus_per_worker > 0,
+            resources_per_worker=capacity.per_worker,
+        ),
+        run_config=ray_train.RunConfig(
+            name=f"lane-{lane}",
+            storage_path=scratch,
+            failure_config=ray_train.FailureConfig(max_failures=failures, controller_failure_limit=3),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as fault:  # the border to Ray Train: its errors have no common class, and all mean the same here
+        ray.get(broker.lost.remote(lane, " ".join(str(fault).split())[:500]))
 
 
 def serve(settings: dict[str, Any]) -> None:

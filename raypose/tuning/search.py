@@ -40,13 +40,13 @@ def relay(config: dict[str, Any]) -> None:
 class StudySearcher(Searcher):
     """What to try next is the study's to say."""
 
-    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any], is_lost: Callable[[], bool]) -> None:
+    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any]) -> None:
         super().__init__()
-        self._study, self._broker, self._to_run, self._is_lost = study, broker, to_run, is_lost
+        self._study, self._broker, self._to_run = study, broker, to_run
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial that has epochs left to train; none if nobody is left to train it."""
-        while not self._is_lost() and (trial := self._study.next_trial()) is not None:
+        while not ray.get(self._broker.why_closed.remote()) and (trial := self._study.next_trial()) is not None:
             if not self._study.catch_up(trial.number):
                 return {"number": trial.number, "run": asdict(self._to_run(trial)), "broker": self._broker}
         finished: str = Searcher.FINISHED

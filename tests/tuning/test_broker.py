@@ -10,7 +10,7 @@ RUN = {"lr": 0.1}
 
 def play(scene: Callable[[Broker], Awaitable[None]], retries: int = 1) -> None:
     async def main() -> None:
-        await asyncio.wait_for(scene(Broker(retries)), timeout=5)
+        await asyncio.wait_for(scene(Broker(retries, lanes=2)), timeout=5)
 
     asyncio.run(main())
 
@@ -144,11 +144,15 @@ def test_a_failure_that_may_pass_is_tried_again_and_one_that_may_not_is_not() ->
     play(scene, retries=1)
 
 
-def test_the_trial_of_a_lane_that_is_lost_goes_to_another() -> None:
+def test_the_trial_of_a_lane_that_is_lost_goes_to_another_and_without_any_all_is_aborted() -> None:
     async def scene(broker: Broker) -> None:
         await broker.submit(7, RUN)
         await broker.next_job(0)
-        await broker.lost(0)
+        await broker.lost(0, "no room")
+        assert await broker.why_closed() is None
         assert await broker.next_job(1) == (7, RUN)
+        await broker.lost(1, "no room either")
+        assert (await broker.messages(7, after=0))[-1]["kind"] == "abort"
+        assert await broker.why_closed() == "the workers could not be kept running: no room either"
 
     play(scene)
