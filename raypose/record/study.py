@@ -111,14 +111,18 @@ class Study:
         return self._trials()[number].state.is_finished()
 
     def add_epoch(self, number: int, epoch: Epoch) -> bool:
-        """Record an epoch, once; true if the pruner wants the trial to end here."""
+        """Record an epoch, once; true if the pruner wants the trial to end here.
+
+        Trial 0 always runs to its end: what tuning brought is told beside the base config's full figure.
+        """
         if self._is_finished(number):
             return True
         trial = self._live[number]
         known = self._trials()[number].intermediate_values
         if epoch.number not in known:
             trial.report(epoch.metrics[self.experiment.metric], epoch.number)
-        return epoch.number < self.experiment.train.epochs and trial.should_prune()
+        behind = epoch.number < self.experiment.train.epochs and trial.should_prune()
+        return behind and number != 0
 
     def catch_up(self, number: int) -> bool:
         """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""

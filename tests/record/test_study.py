@@ -1,5 +1,6 @@
 """The study says what to try; after any crash it goes on with the same trials, values and verdicts."""
 
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,16 @@ def test_a_grid_killed_before_its_first_row_is_not_finished(tmp_path: Path) -> N
 def test_a_storage_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(SpecError, match="search.storage"):
         check_storage(url)
+
+
+def test_the_base_config_is_never_pruned(tmp_path: Path) -> None:
+    bad = {"lr": 1e-1, "freeze": "stem"}
+    folder = make(tmp_path, base=bad, prune={"pruner": "median", "min_epochs": 1})
+    study = open_study(folder)
+    trials = [study.next_trial() for _ in range(5)]
+    for trial in reversed(trials):
+        assert trial is not None
+        train(study, trial)
+    base, *others = read_view(folder).trials
+    assert base.state == "complete" and len(base.epochs) == EPOCHS
+    assert base.best is not None and base.best < statistics.median(t.best for t in others if t.best is not None)
