@@ -57,7 +57,6 @@ def _leave_to_raypose(config: Config, run: Run) -> None:
     config.visualizer = {"type": "PoseLocalVisualizer", "vis_backends": []}
     config.env_cfg.dist_cfg.backend = "nccl" if run.gpu else "gloo"
     config.update(
-        experiment_name=run.folder.name,
         launcher="pytorch" if run.workers > 1 else "none",
         load_from=None,
         resume=False,
