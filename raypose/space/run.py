@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from raypose.space.knobs import Value
 
@@ -12,7 +13,8 @@ class Run:
     """All that decides a training.
 
     `batch_size` and `loader_workers` are one worker's; `train_people` is what the schedule's steps follow from;
-    `folder` is the trial's, for its log, config and checkpoints.
+    `folder` is the trial's, for its log, config and checkpoints. An optimizer step sees
+    workers x batch_size x accumulation people, the effective batch.
     """
 
     model: str
@@ -29,3 +31,9 @@ class Run:
     data: Path
     train_people: int
     folder: Path
+    accumulation: int = 1
+    lr_rule: Literal["none", "linear", "sqrt"] = "none"
+    reference_batch: int | None = None
+    schedule: Literal["compressed", "full"] = "compressed"
+    held_out: float = 0.0
+    retest: bool = False

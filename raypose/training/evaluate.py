@@ -6,7 +6,8 @@ from pathlib import Path
 
 from raypose.space.run import Run
 from raypose.training.config import build_config
-from raypose.training.train import build_model, build_runner, registered
+from raypose.training.runner import build_runner, registered
+from raypose.training.train import build_model
 
 
 def evaluate(run: Run) -> dict[str, float]:
@@ -15,5 +16,5 @@ def evaluate(run: Run) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
         config.experiment_name = name
         model, _, _ = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
-        metrics = build_runner(config, model, run.seed, work_dir).val()
+        metrics = build_runner(config, model, run, work_dir).val()
     return {figure: float(value) for figure, value in metrics.items()}

@@ -19,7 +19,8 @@ from raypose.training.config import build_config
 from raypose.training.freeze import frozen_modules
 from raypose.training.keys import dotted
 from raypose.training.knobs import base_value
-from raypose.training.train import build_model, registered
+from raypose.training.runner import registered
+from raypose.training.train import build_model
 from raypose.training.weights import Loaded
 
 

@@ -17,7 +17,8 @@ from mmengine.runner import Runner
 from raypose.space.run import Run
 from raypose.training.compat import PipelineSwitchHook
 from raypose.training.config import build_config
-from raypose.training.train import build_model, build_runner, registered
+from raypose.training.runner import build_runner, registered
+from raypose.training.train import build_model
 
 MakeRun = Callable[..., Run]
 MIM = Path(mmpose.__file__).parent / ".mim"
@@ -78,7 +79,7 @@ def runner(make_run: MakeRun, tmp_path: Path) -> Iterator[Runner]:
         config = build_config(run)
         config.experiment_name = name
         model, _, _ = build_model(config, run)
-        yield build_runner(config, model, 0, str(tmp_path))
+        yield build_runner(config, model, run, str(tmp_path))
 
 
 def small_crops(runner: Runner) -> list[dict[str, Any]]:

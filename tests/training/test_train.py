@@ -26,7 +26,8 @@ from raypose.training.checkpoint import PLAIN, TENSORS, WEIGHTS
 from raypose.training.config import build_config
 from raypose.training.evaluate import evaluate
 from raypose.training.hooks import SeedHook
-from raypose.training.train import build_model, build_runner, registered, train
+from raypose.training.runner import build_runner, registered
+from raypose.training.train import build_model, train
 
 MakeRun = Callable[..., Run]
 PCK = {
@@ -241,7 +242,7 @@ def test_each_epoch_augments_anew(make_run: MakeRun, tmp_path: Path, loader_work
     config, seen = build_config(run), Seen()
     with registered(tmp_path / "log", "seen") as config.experiment_name:
         model, _, _ = build_model(config, run)
-        runner = build_runner(config, model, run.seed, str(tmp_path))
+        runner = build_runner(config, model, run, str(tmp_path))
         for hook in (SeedHook(run.seed), seen):
             runner.register_hook(hook)
         runner.train()
