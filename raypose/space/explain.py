@@ -1,12 +1,13 @@
 """Pydantic's errors as places and sentences for people. Runs in: command line, driver."""
 
-from typing import Any
+from typing import Final, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from raypose.space.base import Form, Strict
 from raypose.space.domain import DOMAINS
-from raypose.space.knobs import KNOBS, quoted
+from raypose.space.knobs import KNOBS, name_problem, quoted
 from raypose.space.nearest import suggest
 from raypose.space.schema import Experiment
 from raypose.space.yaml_lines import Path
@@ -27,6 +28,13 @@ _EXPECTED = {
     "string_too_short": "some text",
     "string_too_long": "at most {max_length} characters",
 }
+_SECTIONS: Final[dict[str, type[Strict]]] = {
+    name: section
+    for name, field in Experiment.model_fields.items()
+    for section in (field.annotation, *get_args(field.annotation))
+    if isinstance(section, type) and issubclass(section, Strict)
+}
+_FAMILIES = {"lr_mult": "lr_mult.backbone: 0.1", "unfreeze": "unfreeze.at: 0.5"}
 _FORMS = "{choice: [...]}, or [low, high] of uniform, log_uniform, int_uniform or int_log_uniform"
 
 
@@ -44,8 +52,9 @@ def show_path(path: Path) -> str:
 
 
 def _place(loc: Path) -> Path:
-    """The third part is no key of the file but pydantic's own word for the form that was tried."""
-    return loc[:2] + loc[3:]
+    """Without pydantic's own words: for a key, and in third place for the form that was tried."""
+    loc = tuple(part for part in loc if part != "[key]")
+    return loc[:2] + tuple(part for part in loc[2:3] if isinstance(part, int)) + loc[3:]
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -86,24 +95,25 @@ def _known_keys(loc: Path) -> list[str]:
     if len(loc) == 1:
         return list(Experiment.model_fields)
     if loc[0] in ("space", "fixed"):
-        return _form_keys(str(loc[2])) if len(loc) > 3 else [*KNOBS, "or a dotted key of the config"]
-    section: Any = Experiment.model_fields[str(loc[0])].annotation
-    assert issubclass(section, BaseModel)
-    return list(section.model_fields)
+        return _form_keys(str(loc[2])) if len(loc) > 3 else [*KNOBS, "lr_mult.<part>, or a dotted key of the config"]
+    return list(_SECTIONS[str(loc[0])].model_fields)
 
 
 def _form_keys(form: str) -> list[str]:
     fields = DOMAINS[form].model_fields
-    return [fields[name].alias or name for name in fields if not fields[name].exclude]
+    own_first = sorted(fields, key=lambda name: name in Form.model_fields)
+    return [fields[name].alias or name for name in own_first if not fields[name].exclude]
 
 
 def _unknown_key(loc: Path) -> str:
     key = str(loc[-1])
     if len(loc) == 1:
-        if key in KNOBS:
+        if key in _FAMILIES:
+            return f"unknown key; write {_FAMILIES[key]} below fixed, or explore it below space"
+        if name_problem(key) is None:
             return f"unknown key; '{key}' belongs below space (to explore it) or fixed (to hold it)"
-        for section in ("search", "prune", "train", "resources", "failure"):
-            if key in _known_keys((section, key)):
+        for section, model in _SECTIONS.items():
+            if key in model.model_fields:
                 return f"unknown key; '{key}' belongs below {section}"
     if loc[0] == "space" and key == "step":
         return "unknown key; only uniform and int_uniform have steps"
@@ -116,13 +126,12 @@ def _no_form(value: object) -> str:
     forms = [key for key in DOMAINS if key in value]
     if forms:
         return f"expected one form only, got {' and '.join(forms)}"
-    unknown = ", ".join(f"'{key}' is unknown, {suggest(str(key), DOMAINS)}" for key in list(value)[:1])
-    return f"expected {_FORMS}" + (f"; {unknown}" if unknown else ", got an empty mapping")
+    others = [str(key) for key in value if key not in ("step", *Form.model_fields)]
+    return f"expected {_FORMS}" + (f"; '{others[0]}' is unknown, {suggest(others[0], DOMAINS)}" if others else "")
 
 
 def _not_listed(value: object, loc: Path) -> str:
-    section: Any = Experiment.model_fields[str(loc[0])].annotation
-    names = section.model_json_schema()["properties"][str(loc[1])]["enum"]
+    names = _SECTIONS[str(loc[0])].model_json_schema()["properties"][str(loc[1])]["enum"]
     if isinstance(value, str):
         return f"unknown {loc[1]} {_got(value)}; {suggest(value, names)}"
     hint = "; to stop no trial early write none" if loc[1] == "pruner" and value in (None, False) else ""

@@ -112,8 +112,11 @@ def _lay_over(data: Any, overrides: Mapping[str, str]) -> tuple[Any, set[yaml_li
         section, dot, key = option.partition(".")
         if not dot:
             merged[section] = document.data
-        elif isinstance(merged.setdefault(section, {}), dict):
+        elif isinstance(merged.get(section), dict):
             merged[section][key] = document.data
+        elif merged.get(section) is None:  # missing, or null as in final: null
+            merged[section] = {key: document.data}
+            changed.add((section,))
         else:
             problems.append(f"--set {option}: {section} holds one value, no keys")
             continue

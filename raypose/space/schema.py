@@ -1,40 +1,20 @@
 """The specification as pydantic models; their docstrings are what editors show. Runs in: command line, driver."""
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    ValidationInfo,
-    WrapValidator,
-    field_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from raypose.space.domain import Choice, Domain, Scalar, Strict, domain_problems, fault
-from raypose.space.knobs import Value, name_problem, shown, value_problem
+from raypose.space.base import Strict, fault, listed, refuse
+from raypose.space.by_knob import Domains, Values
+from raypose.space.conditions import condition_problems, start_problems, tie_problems
+from raypose.space.domain import Choice, Domain
+from raypose.space.knobs import Value, quoted, shown
 from raypose.space.nearest import suggest
+from raypose.space.sections import LONGEST, Failure, FinalRound, LrRule, Prune, Resources, Search, Text, Train
 
 PRESETS: Final = tuple(f"rtmpose-{size}" for size in "ntsmlx")
-MAX_SEED: Final = 2**32 - 1  # NumPy's limit
-MANY: Final = 1_000_000  # above every sensible count, below every overflow
-
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Auto = Annotated[Literal["auto"], Tag("auto")]
-_auto_or_number = Discriminator(lambda value: "auto" if value == "auto" else "number")
-
-
-def _refuse(problems: list[tuple[tuple[str | int, ...], str]]) -> None:
-    """Raises all these faults at once, each at its place below the value being checked."""
-    if problems:
-        details = [InitErrorDetails(type=fault(problem), loc=place, input=None) for place, problem in problems]
-        raise ValidationError.from_exception_data("specification", details)
+Mode = Literal["max", "min"]
 
 
 def _model_name(model: str) -> str:
@@ -43,104 +23,26 @@ def _model_name(model: str) -> str:
     raise fault(f"no preset '{shown(model)}'; {suggest(model, PRESETS, ', or the path of an MMPose config (.py)')}")
 
 
-def _knob_name(name: str) -> str:
-    if problem := name_problem(name):
-        raise fault(problem)
-    return name
+def _folder_or_share(test: object) -> object:
+    is_folder = isinstance(test, str) and 0 < len(test) <= LONGEST
+    is_share = isinstance(test, float) and 0 < test <= 0.5
+    if test is None or is_folder or is_share:
+        return test
+    raise fault(f"expected a folder, or a share of the validation images above 0 and at most 0.5, got {quoted(test)}")
 
 
-def _with_names(knobs: object) -> object:
-    """Gives each value its knob's name, because what is legal depends on it."""
-    return {name: (name, value) for name, value in knobs.items()} if isinstance(knobs, dict) else knobs
-
-
-def _domain_of_knob(named: tuple[str, object], check: Callable[[object], Any]) -> Any:
-    """Checks a domain by itself, then against its knob; reports every bad option, not only the first."""
-    name, raw = named
-    domain = check(raw)
-    _refuse([(("knob", *place), problem) for place, problem in domain_problems(name, domain)])
-    return domain
-
-
-def _value_of_knob(named: tuple[str, object], check: Callable[[object], Any]) -> Any:
-    name, raw = named
-    value = check(raw)
-    if problem := value_problem(name, value):
-        raise fault(problem)
-    return value
-
-
-KnobName = Annotated[str, AfterValidator(_knob_name)]
-
-
-class Search(Strict):
-    """How values are drawn, and how often."""
-
-    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
-    """Who draws: tpe learns from finished trials, random does not, grid tries all, gp and cmaes suit numbers."""
-    trials: int = Field(default=12, ge=1, le=MANY)
-    """Number of trials in all; trial 0 is always the base config's own values."""
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    """Seed of the drawing and of the trainings."""
-    storage: Text = Field("auto", examples=["auto", "postgresql://user@host/db"])
-    """Where Optuna keeps the study: auto (SQLite in the experiment's folder) or any Optuna storage URL."""
-
-
-class Prune(Strict):
-    """When a trial that falls behind is stopped early."""
-
-    pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
-    """Who decides: asha and hyperband by successive halving, median against earlier trials, none never stops one."""
-    min_epochs: int = Field(default=2, ge=1, le=MANY)
-    """Epochs that every trial may run before it can be stopped."""
-    reduction: int = Field(default=3, ge=2, le=MANY)
-    """Of so many trials at a rung one goes on (asha and hyperband)."""
-
-
-class Train(Strict):
-    """One trial's training."""
-
-    epochs: int = Field(default=8, ge=1, le=MANY)
-    """Epochs of a trial that is not stopped early; the schedule is built for them."""
-    batch_size: int = Field(default=32, ge=1, le=MANY)
-    """Images a step for each worker; the effective batch is this times resources.workers."""
-    loader_workers: Annotated[Auto | Annotated[int, Field(ge=0, le=MANY), Tag("number")], _auto_or_number] = "auto"
-    """Processes that load images for each worker, or auto: as many as its CPUs allow."""
-    amp: bool = False
-    """Automatic mixed precision."""
-
-
-class Resources(Strict):
-    """What one trial gets of the cluster, and how many trials run at once."""
-
-    workers: int = Field(default=1, ge=1, le=MANY)
-    """Training processes of one trial, each with a full copy of the model."""
-    cpus_per_worker: int = Field(default=1, ge=1, le=MANY)
-    """CPU cores for each worker."""
-    gpus_per_worker: Annotated[
-        Auto | Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), Tag("number")], _auto_or_number
-    ] = "auto"
-    """GPUs for each worker; a fraction lets several trials share one; auto: 1 if the cluster has GPUs, else 0."""
-    concurrent_trials: Annotated[Auto | Annotated[int, Field(ge=1, le=MANY), Tag("number")], _auto_or_number] = "auto"
-    """Trials that run at once, or auto: as many as the cluster holds."""
-
-    @field_validator("gpus_per_worker")
-    @classmethod
-    def _shareable(cls, gpus: float | str, info: ValidationInfo) -> float | str:
-        if isinstance(gpus, str) or gpus == int(gpus):
-            return gpus
-        if gpus > 1:
-            raise fault(f"more than one GPU is a whole number of them, got {shown(gpus)}")
-        if info.data.get("workers", 1) != 1:
-            raise fault("a part of a GPU is possible with one worker only: NCCL needs a whole GPU for each of several")
-        return gpus
-
-
-class Failure(Strict):
-    """What happens when a trial's process dies."""
-
-    retries: int = Field(default=2, ge=0, le=MANY)
-    """How often a trial is taken up again from its last epoch before it counts as failed."""
+def _one_or_two(metric: object) -> object:
+    names = listed(metric)
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"\S(.{0,98}\S)?", name):
+            raise fault(f"expected the name of a figure, such as PCK or PCK@0.1, got {quoted(name)}")
+    if not isinstance(metric, list | tuple):
+        return metric
+    if len(names) != 2:
+        raise fault(f"expected one name or a list of two, got a list of {len(names)}")
+    if names[0] == names[1]:
+        raise fault(f"both are {quoted(names[0])}; name two different figures, or one without brackets")
+    return tuple(names)
 
 
 class Experiment(Strict):
@@ -152,35 +54,67 @@ class Experiment(Strict):
     """demo (shipped with raypose), none, official (the config's own), or a file or URL (.safetensors, .pth)."""
     data: Text = Field(default="demo", examples=["demo", "data/mpii"])
     """demo (rendered by raypose) or a folder in MPII layout."""
-    metric: Text = Field(default="PCK", examples=["PCK", "PCK@0.1", "Head PCK", "Wrist PCK"])
-    """The figure to raise, as the evaluator names it."""
-    space: Annotated[
-        dict[KnobName, Annotated[Domain, WrapValidator(_domain_of_knob)]], BeforeValidator(_with_names)
-    ] = Field(min_length=1)
-    """The knobs to explore: lr, freeze, input_size, or any dotted key of the base config."""
-    fixed: Annotated[
-        dict[KnobName, Annotated[Scalar, WrapValidator(_value_of_knob)]], BeforeValidator(_with_names)
-    ] = {}
+    test: Annotated[Annotated[float, Field(gt=0, le=0.5)] | Text | None, BeforeValidator(_folder_or_share)] = Field(
+        default=None, examples=[0.2, "data/mpii_test"]
+    )
+    """Images that no trial sees: a folder in MPII layout, or a share of the validation images; null: none."""
+    metric: Annotated[Text | tuple[Text, Text], BeforeValidator(_one_or_two)] = Field(
+        default="PCK", examples=["PCK", "PCK@0.1", "Head PCK", ["PCK", "latency_ms"]]
+    )
+    """The figure to raise, as the evaluator names it, or two with their mode; the first of two chooses the epochs."""
+    mode: Mode | tuple[Mode, Mode] = Field(default="max", validate_default=True, examples=["max", ["max", "min"]])
+    """Of two metrics whether each is to rise (max) or to fall (min); the first one rises."""
+    fixed: Values = {}  # before space, whose conditions look at it
     """Knobs held at one value in all trials."""
+    space: Domains = Field(min_length=1)
+    """The knobs to explore: named ones such as lr or lr_mult.backbone, or any dotted key of the base config."""
+    lr_rule: LrRule = LrRule()
     search: Search = Search()
-    prune: Prune = Prune()
+    prune: Prune = Field(default=Prune(), validate_default=True)
     train: Train = Train()
     resources: Resources = Resources()
     failure: Failure = Failure()
+    final: FinalRound | None = None
+    """The best trials trained again over seeds once the search is done; null: the search is the end."""
 
-    @field_validator("metric")
-    @classmethod
-    def _a_name(cls, metric: str) -> str:
-        if not re.fullmatch(r"\S(.*\S)?", metric):
-            raise fault("expected the name of a figure, such as PCK or PCK@0.1")
-        return metric
+    @property
+    def primary(self) -> str:
+        """The figure by which epochs and trials are ranked; it is to rise."""
+        return self.objectives[0][0]
 
-    @field_validator("fixed")
+    @property
+    def objectives(self) -> tuple[tuple[str, Mode], ...]:
+        """Each metric and whether it is to rise or to fall."""
+        return tuple(zip(listed(self.metric), listed(self.mode), strict=True))
+
+    @field_validator("mode", mode="before")
     @classmethod
-    def _held_or_varied(cls, fixed: dict[str, Value], info: ValidationInfo) -> dict[str, Value]:
-        both = [name for name in fixed if name in info.data.get("space", {})]
-        _refuse([((name,), "also in space; take it out of one of them") for name in both])
-        return fixed
+    def _one_for_each(cls, mode: object, info: ValidationInfo) -> object:
+        if "metric" not in info.data:
+            return "max"
+        modes, metric = listed(mode), info.data["metric"]
+        for word in modes:
+            if word not in ("max", "min"):
+                raise fault(f"expected max or min, got {quoted(word)}")
+        if isinstance(metric, str):
+            if mode != "max":
+                raise fault("one metric is always raised; leave mode out, or name two metrics")
+            return mode
+        if len(modes) != 2:
+            raise fault("say for both metrics whether they are to rise or to fall, as in mode: [max, min]")
+        if modes[0] == "min":
+            raise fault(f"epochs are chosen by the first metric, which is to rise; name {metric[0]} second")
+        return tuple(modes)
+
+    @field_validator("space")
+    @classmethod
+    def _fits_together(cls, space: dict[str, Domain], info: ValidationInfo) -> dict[str, Domain]:
+        fixed: dict[str, Value] | None = info.data.get("fixed")
+        if fixed is not None:
+            both = [((name,), "also in fixed; take it out of one of them") for name in space if name in fixed]
+            faults = [*condition_problems(space, fixed), *tie_problems(space, fixed)]
+            refuse([*both, *(((name, "knob", *place), problem) for (name, *place), problem in faults)])
+        return space
 
     @field_validator("search")
     @classmethod
@@ -189,7 +123,34 @@ class Experiment(Strict):
         ranges = {name: domain for name, domain in space.items() if not isinstance(domain, Choice)}
         endless = [name for name, domain in ranges.items() if domain.step is None and not domain.integer]
         if search.sampler == "grid" and endless:
-            _refuse([(("sampler",), f"grid tries every value of {endless[0]}; list them with choice, or add a step")])
+            refuse([(("sampler",), f"grid tries every value of {endless[0]}; list them with choice, or add a step")])
         if search.sampler == "cmaes" and space and not ranges:
-            _refuse([(("sampler",), "cmaes draws numbers, but the space holds choices only; use tpe")])
+            refuse([(("sampler",), "cmaes draws numbers, but the space holds choices only; use tpe")])
+        if search.sampler == "cmaes" and isinstance(info.data.get("metric"), tuple):
+            refuse([(("sampler",), "cmaes follows one metric; with two use tpe, gp, random or grid")])
         return search
+
+    @field_validator("search")
+    @classmethod
+    def _starts_inside(cls, search: Search, info: ValidationInfo) -> Search:
+        if "space" in info.data and "fixed" in info.data:
+            faults = start_problems(search.start, info.data["space"], info.data["fixed"])
+            refuse((("start", *place), problem) for place, problem in faults)
+        return search
+
+    @field_validator("prune")
+    @classmethod
+    def _prunes_by_one_metric(cls, prune: Prune, info: ValidationInfo) -> Prune:
+        if prune.pruner == "none" or not isinstance(info.data.get("metric"), tuple):
+            return prune
+        if "pruner" in prune.model_fields_set:
+            message = f"{prune.pruner} compares trials by one metric; with two write none, or leave pruner out"
+            refuse([(("pruner",), message)])
+        return prune.model_copy(update={"pruner": "none"})
+
+    @field_validator("final")
+    @classmethod
+    def _has_a_winner(cls, final: FinalRound | None, info: ValidationInfo) -> FinalRound | None:
+        if final and isinstance(info.data.get("metric"), tuple):
+            raise fault("the winner of two metrics is a front; take final out, or name one metric")
+        return final

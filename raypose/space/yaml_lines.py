@@ -75,11 +75,12 @@ def read_yaml(text: str) -> Document:
         YamlError: the text is not YAML, or nests too deeply.
     """
     builder = _Builder()
-    root = _compose(text)
+    root = compose(text)
     return Document(None if root is None else builder.build(root, ()), builder.lines, builder.problems)
 
 
-def _compose(text: str) -> Node | None:
+def compose(text: str) -> Node | None:
+    """The nodes of one YAML document, with their marks. Raises YamlError like `read_yaml`."""
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:

@@ -13,6 +13,19 @@ from raypose.space import Experiment, load_spec, parse_spec
 FAST = settings(max_examples=300, deadline=None)
 WORDS = (
     *("model", "weights", "data", "metric", "space", "fixed", "search", "prune", "train", "resources", "failure"),
+    *(
+        "mode",
+        "test",
+        "lr_rule",
+        "final",
+        "start",
+        "when",
+        "also",
+        "unfreeze.at",
+        "lr_mult.stem",
+        "layer_decay",
+        "norms",
+    ),
     *("lr", "freeze", "input_size", "a.b", "lrr", "choice", "uniform", "log_uniform", "int_uniform", "step", "epochs"),
     *("workers", "gpus_per_worker", "sampler", "grid", "auto", "none", "stem", "96x96", "PCK", "rtmpose-n"),
 )
@@ -26,18 +39,48 @@ NESTED = st.recursive(
 )
 BOUNDS = st.lists(st.floats() | st.integers() | SCALARS, min_size=1, max_size=3)
 FORM = st.sampled_from(["uniform", "log_uniform", "int_uniform", "int_log_uniform", "choice"])
+KNOBS = st.sampled_from(["lr", "freeze", "input_size", "a.b", "c.d", "unfreeze.at", "lr_mult.stem", "lrr", "lr_mult"])
+SMALL = st.lists(
+    st.sampled_from([1, 2, 0.5, True, "stem", "none", "stem+norms", ["stem", "norms"]]), min_size=1, max_size=3
+)
+TERMS = {"when": st.dictionaries(KNOBS, SMALL | SCALARS, max_size=2), "also": st.lists(KNOBS, max_size=2)}
 DOMAINS = st.builds(
-    lambda form, values, step: {form: values} | ({} if step is None else {"step": step}),
+    lambda form, values, step, terms: {form: values} | ({} if step is None else {"step": step}) | terms,
     FORM,
     BOUNDS,
     st.none() | st.floats() | st.integers(),
-)
-KNOBS = st.sampled_from(["lr", "freeze", "input_size", "a.b", "c.d", "lrr"])
+    st.fixed_dictionaries({}, optional=TERMS),
+) | st.fixed_dictionaries({"choice": SMALL}, optional=TERMS)
 SECTION = st.dictionaries(st.sampled_from(WORDS), SCALARS, max_size=3)
 SPECS = st.fixed_dictionaries(
     {"space": st.dictionaries(KNOBS, DOMAINS, max_size=3)},
     optional={"fixed": st.dictionaries(KNOBS, SCALARS, max_size=2)}
-    | dict.fromkeys(["search", "prune", "train", "resources"], SECTION),
+    | dict.fromkeys(["metric", "mode", "test"], st.lists(SCALARS, max_size=3) | SCALARS)
+    | dict.fromkeys(["search", "prune", "train", "resources", "lr_rule", "final"], SECTION)
+    | {"search": st.fixed_dictionaries({"start": st.lists(st.dictionaries(KNOBS, SCALARS, max_size=2), max_size=2)})},
+)
+PLAIN_KNOBS = st.sampled_from(["a.b", "c.d", "e.f", "lr"])
+PLAIN_VALUES = st.sampled_from([1, 2, 3])
+LIKELY = st.fixed_dictionaries(  # specifications of which many are sound
+    {
+        "space": st.dictionaries(
+            PLAIN_KNOBS,
+            st.fixed_dictionaries(
+                {"choice": st.just([1, 2]) | st.just([1])},
+                optional={
+                    "when": st.dictionaries(PLAIN_KNOBS, PLAIN_VALUES | st.lists(PLAIN_VALUES, max_size=2), max_size=2),
+                    "also": st.lists(st.sampled_from(["x.y", "lr_mult.stem", "a.b"]), max_size=2),
+                },
+            ),
+            min_size=1,
+        )
+    },
+    optional={
+        "fixed": st.dictionaries(PLAIN_KNOBS | st.just("i.j"), PLAIN_VALUES, max_size=2),
+        "search": st.fixed_dictionaries({"start": st.lists(st.dictionaries(PLAIN_KNOBS, PLAIN_VALUES), max_size=2)}),
+        "metric": st.sampled_from(["PCK", ["PCK", "AUC"]]),
+        "mode": st.sampled_from(["max", ["max", "min"]]),
+    },
 )
 PIECES = st.sampled_from(
     [*WORDS, *": - , [ ] { } & * ! | > ? # ' \" \\ % @ ~ &a *a !!int !t <<: --- ...".split(), "\n", "  ", "\n  ", "\t"]
@@ -66,7 +109,7 @@ def check(error: SpecError) -> None:
 
 
 @FAST
-@given(NESTED | SPECS)
+@given(NESTED | SPECS | LIKELY)
 def test_any_data(data: Any) -> None:
     try:
         experiment = parse_spec(data)
