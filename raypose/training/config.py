@@ -3,25 +3,21 @@
 Runs in: GPU worker, `raypose plan`.
 """
 
-import math
-
 from mmengine.config import Config
 
+from raypose.datasets.mpii import VAL
+from raypose.datasets.split import split_rows
 from raypose.space.run import Run
-from raypose.training.base import base_config
-from raypose.training.knobs import apply_knobs, set_epochs
+from raypose.training.knobs import apply_knobs
+from raypose.training.schedule import fitted_config
 
 SYNC_BN, PLAIN_BN = "SyncBN", "BN"
 
 
 def build_config(run: Run) -> Config:
     """The runnable config of a trial. Raises SpecError for a value that the base config cannot take."""
-    config = base_config(run.model)
-    config.train_dataloader.batch_size = run.batch_size
-    config.val_dataloader.batch_size = max(run.batch_size, 32)
-    apply_knobs(config, run.values)
-    step_people = config.train_dataloader.batch_size * run.workers
-    set_epochs(config, run.epochs, math.ceil(run.train_people / step_people))
+    config = fitted_config(run)
+    apply_knobs(config, run)
     _place(config, run)
     _leave_to_raypose(config, run)
     return config
@@ -36,6 +32,8 @@ def _place(config: Config, run: Run) -> None:
         loader.persistent_workers = False
         loader.pop("prefetch_factor", None)
     config.val_dataloader.dataset.headbox_file = str(run.data / "annotations" / "mpii_gt_val.mat")
+    if run.held_out:
+        config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "val")
     config.train_dataloader.sampler.seed = run.seed
     if run.amp:
         config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16" if run.gpu else "bfloat16")

@@ -11,6 +11,7 @@ from raypose.errors import SpecError
 # Keys that raypose writes itself; changing them would change nothing, or half of what belongs together.
 FOLLOWS = {
     "optim_wrapper.optimizer.lr": "lr",
+    "optim_wrapper.accumulative_counts": "train.accumulation",
     "*.input_size": "input_size",
     "*.in_featuremap_size": "input_size",
     "train_cfg.*": "train.epochs",

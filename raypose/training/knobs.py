@@ -1,78 +1,65 @@
-"""What a trial's values do to the config: one function a knob. Runs in: GPU worker, `raypose plan`.
+"""What a trial's values do to the config, whose schedule is fitted already. Runs in: GPU worker, `raypose plan`.
 
-Sources of the rules: MMPose's official RTMPose configs, whose relations between the numbers are kept when one changes.
+Other modules see to the knobs that act on the model: freeze and unfreeze.at (raypose.training.freeze), lr_mult.* and
+layer_decay (raypose.training.layer_rates).
 """
 
-from collections.abc import Mapping
+import math
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
+from raypose.errors import SpecError
+from raypose.space.run import Run
 from raypose.training.input_size import set_input_size
 from raypose.training.keys import get_key, set_key
+from raypose.training.layer_rates import LR_MULT
+from raypose.training.schedule import fitted_config
 
-WARMUP_SHARE = 1000 / (210 * 44)  # of all steps, as in the official MPII recipe: 210 epochs of 44 steps (8 x 64 people)
-MIN_WARMUP = 2  # steps: MMEngine's warm-up of one step never reaches its end
-SPECIAL = ("lr", "freeze", "input_size")
+NAMED = ("lr", "freeze", "input_size", "layer_decay", "unfreeze.at")
 
 
-def apply_knobs(config: Config, values: Mapping[str, Any]) -> None:
-    """Change the config to a trial's values; `freeze` acts on the model instead (raypose.training.freeze).
+def apply_knobs(config: Config, run: Run) -> None:
+    """Change the fitted config to the run's values; a dotted key's value is taken as it is.
 
     Raises SpecError for a key that the config does not have, or that raypose writes itself.
     """
-    for key, value in values.items():
-        if key not in SPECIAL:
-            set_key(config, key, value)
-    set_lr(config, float(values.get("lr", config.optim_wrapper.optimizer.lr)))
-    if "input_size" in values:
-        set_input_size(config, str(values["input_size"]))
+    for knob, value in run.values.items():
+        if _is_key(knob):
+            set_key(config, knob, value)
+    optimizer = config.optim_wrapper.optimizer
+    lr = float(run.values.get("lr") or optimizer.lr)
+    optimizer.lr = peak_lr(run, lr, config.train_dataloader.batch_size)
+    if "input_size" in run.values:
+        set_input_size(config, str(run.values["input_size"]))
 
 
-def base_value(config: Config, knob: str) -> Any:
-    """The base config's own value of a knob. Raises SpecError for a key that cannot vary."""
+def base_value(run: Run, knob: str) -> Any:
+    """The value with which a knob changes nothing of the fitted config. Raises SpecError for a key that cannot vary."""
+    config = fitted_config(run)
+    if _is_key(knob):
+        return get_key(config, knob)
     if knob == "lr":
         return float(config.optim_wrapper.optimizer.lr)
     if knob == "input_size":
         width, height = config.model.head.input_size
         return f"{width}x{height}"
-    if knob == "freeze":
-        return "none"
-    return get_key(config, knob)
+    return "none" if knob == "freeze" else 1.0
 
 
-def set_lr(config: Config, lr: float) -> None:
-    """One peak learning rate; the cosine's floor stays the same share of it (official: 0.05)."""
-    base = config.optim_wrapper.optimizer.lr
-    config.optim_wrapper.optimizer.lr = lr
-    for scheduler in config.param_scheduler:
-        floor = scheduler.pop("eta_min", None)
-        if floor is not None:
-            scheduler.eta_min_ratio = floor / base
+def peak_lr(run: Run, lr: float, batch_size: int) -> float:
+    """The peak LR at the effective batch, for an `lr` that is meant for `run.reference_batch` people.
 
-
-def set_epochs(config: Config, epochs: int, steps_per_epoch: int) -> None:
-    """Fit the whole schedule into `epochs`: warm-up, cosine, second pipeline, and a validation after every epoch.
-
-    All shares of the base config's schedule are kept, but for the warm-up: its own steps or WARMUP_SHARE, the fewer.
+    Linear: Goyal et al., arXiv:1706.02677; sqrt, which suits Adam: Malladi et al., arXiv:2205.10343. Raises SpecError
+    for a rule without its reference.
     """
-    old = config.train_cfg.max_epochs
-    config.train_cfg.update(max_epochs=epochs, val_interval=1, val_begin=1)
-    config.train_cfg.pop("dynamic_intervals", None)
-    for scheduler in config.param_scheduler:
-        if scheduler.get("by_epoch", True):
-            _rescale(scheduler, epochs, old)
-        else:
-            share = round(WARMUP_SHARE * epochs * steps_per_epoch)
-            scheduler.end = max(MIN_WARMUP, min(scheduler.end, share))
-    for hook in config.get("custom_hooks", []):
-        if hook.type.endswith("PipelineSwitchHook"):
-            hook.switch_epoch = round(hook.switch_epoch * epochs / old)
+    if run.lr_rule == "none":
+        return lr
+    if run.reference_batch is None:
+        raise SpecError([f"lr_rule: {run.lr_rule} scales lr from a reference batch; give reference_batch"])
+    ratio = run.workers * batch_size * run.accumulation / run.reference_batch
+    return lr * (ratio if run.lr_rule == "linear" else math.sqrt(ratio))
 
 
-def _rescale(scheduler: ConfigDict, epochs: int, old: int) -> None:
-    """Bounds may be fractions of an epoch: MMEngine turns them into steps, and without T_max spans them."""
-    scheduler.begin = scheduler.get("begin", 0) * epochs / old
-    scheduler.end = scheduler.end * epochs / old
-    scheduler.convert_to_iter_based = True
-    scheduler.pop("T_max", None)
+def _is_key(knob: str) -> bool:
+    return knob not in NAMED and not knob.startswith(LR_MULT)

@@ -2,13 +2,14 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -16,11 +17,24 @@ from mmpose.visualization import PoseLocalVisualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from raypose.space.knobs import Value
 from raypose.space.run import Run
+from raypose.training.checkpoint import bare_model
+from raypose.training.layer_rates import rate_factors, scale_rates
 
 
 class _Runner(Runner):
-    """MMEngine's Runner without files of its own: raypose keeps log and config in the trial's folder."""
+    """MMEngine's Runner with the trial's shares of the LR, and without files of its own, which raypose keeps."""
+
+    def __init__(self, values: Mapping[str, Value], **parts: Any) -> None:
+        self._values = values
+        super().__init__(**parts)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
+        """MMEngine's, with `lr_mult` and `layer_decay` on top; the schedulers that are built next keep the ratios."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        scale_rates(built.optimizer, rate_factors(bare_model(self), self._values))
+        return built
 
     def build_logger(self, *_: object, **__: object) -> MMLogger:
         """The logger that `registered` has made."""
@@ -40,6 +54,7 @@ def build_runner(config: Config, model: nn.Module, run: Run, work_dir: str) -> R
     names = ("train_dataloader", "val_dataloader", "train_cfg", "val_cfg", "optim_wrapper", "param_scheduler")
     more = ("val_evaluator", "default_hooks", "custom_hooks", "env_cfg", "log_processor", "visualizer", "launcher")
     return _Runner(
+        run.values,
         model=model,
         work_dir=work_dir,
         default_scope="mmpose",

@@ -1,7 +1,7 @@
-"""What the knobs do to a config: schedules that MMEngine really runs, and no stale size anywhere."""
+"""What the knobs do to a config: one peak LR, dotted keys as they are given, and no stale size anywhere."""
 
-import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.optim import OptimWrapper
-from mmengine.registry import DATASETS, PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import DATASETS
 
 from raypose.errors import SpecError
 from raypose.space.run import Run
@@ -18,72 +17,11 @@ from raypose.training.base import MPII_CONFIG, OFFICIAL, SIZE_CONFIGS, base_conf
 from raypose.training.config import build_config
 from raypose.training.input_size import set_input_size
 from raypose.training.keys import dotted
-from raypose.training.knobs import apply_knobs, base_value
-from raypose.training.train import build_model
+from raypose.training.knobs import base_value
+from raypose.training.model import build_model
 
 MakeRun = Callable[..., Run]
-MPII_PEOPLE = 22246
 PIPELINE = "train_dataloader.dataset.pipeline"
-
-
-def schedule(config: Config, steps: int) -> list[float]:
-    """The learning rate of every step, from the schedulers as MMEngine builds and runs them."""
-    init_default_scope("mmpose")
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=config.optim_wrapper.optimizer.lr)
-    given = {"optimizer": OptimWrapper(optimizer), "epoch_length": steps}
-    schedulers = [PARAM_SCHEDULERS.build(dict(s), default_args=dict(given)) for s in config.param_scheduler]
-    rates = []
-    for _ in range(config.train_cfg.max_epochs * steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        for scheduler in schedulers:
-            scheduler.step()
-    return rates
-
-
-def cosine_end(peak: float, floor: float, steps: int) -> float:
-    """The last of `steps` values of a cosine from peak to floor, which it would reach one step later."""
-    return floor + (peak - floor) * (1 + math.cos(math.pi * (steps - 1) / steps)) / 2
-
-
-@pytest.mark.parametrize("lr", [1e-4, 4e-3])
-@pytest.mark.parametrize(("epochs", "people"), [(1, 24), (1, 800), (2, 24), (2, 800), (3, 800), (8, 800), (210, 800)])
-def test_lr_is_the_peak_and_its_floor_a_share_of_it(make_run: MakeRun, lr: float, epochs: int, people: int) -> None:
-    config = build_config(make_run({"lr": lr}, epochs=epochs, train_people=people))
-    steps = people // 8
-    total, rates = epochs * steps, schedule(config, steps)
-    top = rates.index(max(rates))
-    assert max(rates) == pytest.approx(lr, rel=1e-9)
-    assert top <= max(1, 0.11 * total) and rates[: top + 1] == sorted(rates[: top + 1])
-    assert all(now <= before * (1 + 1e-9) for before, now in zip(rates[top:], rates[top + 1 :], strict=False))
-    assert rates[-1] == pytest.approx(cosine_end(lr, 0.05 * lr, total - total // 2), rel=1e-6)
-    if total >= 800:
-        assert rates[-1] == pytest.approx(0.05 * lr, rel=1e-3)
-
-
-def test_without_lr_the_base_configs_own_holds(make_run: MakeRun) -> None:
-    own, given = (build_config(make_run(values, epochs=8, train_people=160)) for values in ({}, {"lr": 4e-3}))
-    assert schedule(own, 20) == pytest.approx(schedule(given, 20), rel=1e-12)
-
-
-@pytest.mark.parametrize("workers", [8, 1])  # 8 x 64 people a step as in the config's name, and one GPU
-def test_210_epochs_are_the_official_schedule(make_run: MakeRun, workers: int) -> None:
-    steps = math.ceil(MPII_PEOPLE / (64 * workers))
-    run = make_run(model="rtmpose-m", epochs=210, batch_size=64, workers=workers, train_people=MPII_PEOPLE)
-    config, official = build_config(run), Config.fromfile(MPII_CONFIG)
-    assert config.train_cfg.max_epochs == official.train_cfg.max_epochs == 210
-    assert config.custom_hooks[1].switch_epoch == official.custom_hooks[1].switch_epoch == 180
-    assert config.param_scheduler[0].end == official.param_scheduler[0].end == 1000
-    assert schedule(config, steps) == pytest.approx(schedule(official, steps), rel=1e-9)
-
-
-@pytest.mark.parametrize(("epochs", "switch"), [(1, 1), (2, 2), (8, 7), (21, 18), (210, 180)])
-def test_epochs_move_all_parts_of_the_schedule(make_run: MakeRun, epochs: int, switch: int) -> None:
-    config = build_config(make_run(epochs=epochs, train_people=800))
-    warmup, cosine = config.param_scheduler
-    assert config.train_cfg.max_epochs == epochs and config.train_cfg.val_interval == config.train_cfg.val_begin == 1
-    assert (cosine.begin, cosine.end) == (epochs / 2, epochs)
-    assert warmup.begin == 0 and warmup.end == min(1000, round(epochs * 100 * 1000 / 9240))
-    assert config.custom_hooks[-1].switch_epoch == switch
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -166,15 +104,14 @@ def test_an_unknown_key_is_told_with_the_nearest(make_run: MakeRun, key: str, ne
         build_config(make_run({key: 0.1}))
     assert key in str(caught.value)
     with pytest.raises(SpecError, match=nearest):
-        base_value(base_config("rtmpose-n"), key)
+        base_value(make_run(), key)
 
 
 @pytest.mark.parametrize("name", ["codec", "codec.sigma", "base_lr", "max_epochs", "train_pipeline", "data_root"])
-def test_leftover_variables_of_config_files_cannot_be_tuned(name: str) -> None:
-    config = base_config("rtmpose-m")
-    assert not [key for key in dotted(config) if key == name or key.startswith(f"{name}.")]
+def test_leftover_variables_of_config_files_cannot_be_tuned(make_run: MakeRun, name: str) -> None:
+    assert not [key for key in dotted(base_config("rtmpose-m")) if key == name or key.startswith(f"{name}.")]
     with pytest.raises(SpecError, match="no such key"):
-        apply_knobs(config, {name: 1})
+        build_config(make_run({name: 1}, model="rtmpose-m"))
 
 
 def test_a_lists_dict_is_addressed_by_its_type(make_run: MakeRun) -> None:
@@ -191,3 +128,78 @@ def test_a_lists_dict_is_addressed_by_its_type(make_run: MakeRun) -> None:
     assert transforms["RandomBBoxTransform"].rotate_factor == 7
     assert [t.p for t in transforms["Albumentation"].transforms] == [0.1, 0.1, 0.25]
     assert config.optim_wrapper.optimizer.weight_decay == 0.5 and config.model.test_cfg.flip_test is False
+
+
+EFFECTIVE = {"batch_size": 8, "workers": 2, "accumulation": 3}  # 48 people a step
+
+
+@pytest.mark.parametrize(
+    ("changes", "peak"),
+    [
+        ({}, 1e-3),
+        ({"lr_rule": "none", "reference_batch": 12}, 1e-3),
+        ({"lr_rule": "linear", "reference_batch": 12}, 4e-3),
+        ({"lr_rule": "linear", "reference_batch": 96}, 5e-4),
+        ({"lr_rule": "sqrt", "reference_batch": 12}, 2e-3),
+        ({"lr_rule": "linear", "reference_batch": 48}, 1e-3),
+    ],
+)
+def test_the_rule_makes_the_peak_of_lr(make_run: MakeRun, changes: dict[str, Any], peak: float) -> None:
+    config = build_config(make_run({"lr": 1e-3}, **EFFECTIVE, **changes))
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(peak, rel=1e-12)
+    assert config.optim_wrapper.accumulative_counts == 3
+
+
+def test_the_rule_sees_a_batch_that_varies_and_the_configs_own_lr(make_run: MakeRun) -> None:
+    values = {"train_dataloader.batch_size": 16}
+    config = build_config(make_run(values, **EFFECTIVE, lr_rule="linear", reference_batch=48, train_people=960))
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(2 * 4e-3, rel=1e-12)
+    assert config.param_scheduler[0].end == round(30 * 1000 / 9240)  # 30 steps of 2 x 16 people
+    assert base_value(make_run(lr_rule="linear", reference_batch=1024), "lr") == 4e-3
+
+
+def test_a_rule_without_its_reference(make_run: MakeRun) -> None:
+    with pytest.raises(SpecError, match="lr_rule: linear scales lr from a reference batch"):
+        build_config(make_run(lr_rule="linear"))
+
+
+@pytest.mark.parametrize(
+    "model", ["rtmpose-n", "rtmpose-m", str(MPII_CONFIG), str(OFFICIAL / SIZE_CONFIGS["rtmpose-t"])]
+)
+def test_nothing_else_scales_the_lr(make_run: MakeRun, model: str) -> None:
+    config = build_config(make_run(model=model, accumulation=2))
+    assert not [key for key in dotted(config) if "auto_scale_lr" in key]
+    with pytest.raises(SpecError, match="raypose writes this key itself; set train.accumulation instead"):
+        build_config(make_run({"optim_wrapper.accumulative_counts": 2}, model=model))
+
+
+EMA, FLOOR = "custom_hooks.EMAHook.momentum", "param_scheduler.CosineAnnealingLR.eta_min_ratio"
+WARMUP, SWITCH = "param_scheduler.LinearLR.end", "custom_hooks.PipelineSwitchHook.switch_epoch"
+
+
+def test_a_dotted_key_is_taken_as_it_is(make_run: MakeRun) -> None:
+    values = {"lr": 1e-4, EMA: 2e-4, FLOOR: 0.5, WARMUP: 7, SWITCH: 1}
+    leaves = dotted(build_config(make_run(values, epochs=8, train_people=160)))
+    assert {key: leaves[key] for key in values if key != "lr"} == {EMA: 2e-4, FLOOR: 0.5, WARMUP: 7, SWITCH: 1}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule": "full"}, {"accumulation": 2, "lr_rule": "sqrt", "reference_batch": 64}]
+)
+def test_base_values_change_nothing(make_run: MakeRun, changes: dict[str, Any]) -> None:
+    run = make_run(epochs=8, train_people=160, **changes)
+    special = ["lr", "freeze", "layer_decay", "lr_mult.backbone", "lr_mult.stage2", "unfreeze.at"]
+    keys = [
+        EMA,
+        "custom_hooks.EMAHook.gamma",
+        FLOOR,
+        WARMUP,
+        SWITCH,
+        "train_dataloader.batch_size",
+        "model.test_cfg.flip_test",
+    ]
+    own = {knob: base_value(run, knob) for knob in (*special, *keys)}
+    assert {knob: own[knob] for knob in special} == {**dict.fromkeys(special, 1.0), "lr": 4e-3, "freeze": "none"}
+    given = replace(run, values={**run.values, **own})
+    assert build_config(given)._cfg_dict == build_config(run)._cfg_dict
+    assert base_value(run, "input_size") == "128x128"

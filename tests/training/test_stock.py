@@ -1,0 +1,84 @@
+"""Training with default knobs is MMEngine's own: the same losses and the same weights as its stock Runner gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner, set_random_seed
+from safetensors.torch import load_file
+
+from raypose.record.epochs import read_epochs
+from raypose.space.run import Run
+from raypose.training.base import base_config
+from raypose.training.checkpoint import TENSORS
+from raypose.training.train import train
+
+MakeRun = Callable[..., Run]
+STEPS = 60  # of 2 people, in 5 epochs of 24
+
+
+class Losses(Hook):
+    """The loss of every step of the last training; of the config itself, so that both Runners have it."""
+
+    seen: list[float] = []
+
+    def before_train(self, runner: Runner) -> None:
+        self.seen.clear()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.seen.append(outputs["loss"].item())
+
+
+class EpochSeed(Hook):
+    """The random numbers of raypose's epochs, of the seed 3."""
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        set_random_seed(1009 * (1009 * 3 + runner.epoch))
+
+
+@pytest.fixture(scope="module")
+def trained(make_run: MakeRun, start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[float]]:
+    """A training of five epochs by raypose, and its losses."""
+    for hook in (Losses, EpochSeed):
+        HOOKS.register_module(module=hook, force=True)
+    folder = tmp_path_factory.mktemp("stock")
+    config = base_config("rtmpose-n")
+    config.custom_hooks.append({"type": "Losses"})
+    config.dump(folder / "own.py")
+    torch.save({"state_dict": load_file(start)}, folder / "start.pth")
+    run = make_run(model=str(folder / "own.py"), weights=str(folder / "start.pth"), epochs=5, batch_size=2, seed=3)
+    train(run, lambda metrics, folder: False)
+    return run, list(Losses.seen)
+
+
+@pytest.fixture(scope="module")
+def stock(trained: tuple[Run, list[float]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Runner, list[float]]:
+    """The config that raypose has written, trained by MMEngine's Runner."""
+    run, _ = trained
+    config = Config.fromfile(run.folder / "config.py")
+    config.work_dir, config.load_from = str(tmp_path_factory.mktemp("work")), run.weights
+    config.randomness = {"seed": run.seed}
+    config.custom_hooks.append({"type": "EpochSeed"})
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return runner, list(Losses.seen)
+
+
+def test_every_loss_is_the_same(trained: tuple[Run, list[float]], stock: tuple[Runner, list[float]]) -> None:
+    (_, ours), (_, theirs) = trained, stock
+    assert len(ours) == len(theirs) == STEPS and len(set(ours)) > 50
+    assert ours == pytest.approx(theirs, rel=1e-6)  # on one processor they are equal to the last bit
+
+
+def test_the_weights_are_the_same(trained: tuple[Run, list[float]], stock: tuple[Runner, list[float]]) -> None:
+    saved = load_file(read_epochs(trained[0].folder)[-1].folder / TENSORS)
+    runner, _ = stock
+    (average,) = (hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
+    for part, theirs in (("model", runner.model.state_dict()), ("ema", average.state_dict())):
+        for name, tensor in theirs.items():
+            torch.testing.assert_close(saved[f"{part}.{name}"], tensor, rtol=1e-5, atol=1e-7, msg=f"{part}.{name}")
