@@ -4,7 +4,7 @@
 weights (EMA's, where the recipe has one) that plain MMPose loads, and raypose never reads it back.
 """
 
-import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +22,84 @@ TENSORS, PLAIN, WEIGHTS = "state.safetensors", "state.json", "weights.pth"
 
 def save_state(runner: Runner, folder: Path) -> None:
     """Write the state after a finished epoch into an empty folder."""
-    optimizer = copy.deepcopy(runner.optim_wrapper.state_dict())
-    optimizer["base_param_settings"].pop("params")  # a placeholder tensor, made anew with every wrapper
-    moments = {f"{i}.{k}": v for i, slots in optimizer.pop("state").items() for k, v in slots.items()}
-    ema = _ema(runner)
+    optimizer, names, ema = runner.optim_wrapper.state_dict(), _optimized(runner), ema_hook(runner)
+    moments = {f"{names[i]}.{slot}": v for i, slots in optimizer["state"].items() for slot, v in slots.items()}
     tensors = {
-        **_named("model", _bare(runner).state_dict()),
+        **_named("model", bare_model(runner).state_dict()),
         **_named("optimizer", moments),
         **(_named("ema", ema.ema_model.state_dict()) if ema else {}),
     }
     save_file(tensors, folder / TENSORS)
-    schedulers = [s.state_dict() for s in runner.param_schedulers]
-    plain = {"epoch": runner.epoch, "iter": runner.iter, "optimizer": optimizer, "schedulers": schedulers}
+    plain = {
+        "epoch": runner.epoch,
+        "iter": runner.iter,
+        "parameters": names,
+        "groups": [{k: v for k, v in group.items() if k != "params"} for group in runner.optim_wrapper.param_groups],
+        "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+        "scaler": {k: v for k, v in optimizer.items() if k == "loss_scaler"},
+    }
     write_json(folder / PLAIN, plain)
     torch.save({"state_dict": evaluated_weights(runner), "meta": {"epoch": runner.epoch}}, folder / WEIGHTS)
 
 
 def load_state(runner: Runner, folder: Path) -> None:
-    """Put a saved state back into a runner that was built alike and has not trained yet."""
+    """Put a saved state back into a runner that has not trained yet.
+
+    Moments go by the parameters' names; parameters that were frozen until now begin without any.
+    """
     tensors, plain = load_file(folder / TENSORS), read_json(folder / PLAIN)
-    _bare(runner).load_state_dict(_part("model", tensors))
-    if ema := _ema(runner):
+    bare_model(runner).load_state_dict(_part("model", tensors))
+    if ema := ema_hook(runner):
         ema.ema_model.load_state_dict(_part("ema", tensors))
+    wrapper, loop, names = runner.optim_wrapper, runner.train_loop, _optimized(runner)
+    loop._epoch, loop._iter = plain["epoch"], plain["epoch"] * len(runner.train_dataloader)
+    if (plain["parameters"], plain["iter"]) == (names, runner.iter):
+        for scheduler, saved in zip(runner.param_schedulers, plain["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        for group, saved in zip(wrapper.param_groups, plain["groups"], strict=True):
+            group.update(saved)
+    else:
+        _schedule_anew(runner)
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part("optimizer", tensors).items():
-        index, slot = name.split(".", 1)
-        state.setdefault(int(index), {})[slot] = tensor
-    plain["optimizer"]["base_param_settings"]["params"] = runner.optim_wrapper.base_param_settings["params"]
-    runner.optim_wrapper.load_state_dict({**plain["optimizer"], "state": state})
-    for scheduler, saved in zip(runner.param_schedulers, plain["schedulers"], strict=True):
-        scheduler.load_state_dict(saved)
-    runner.train_loop._epoch, runner.train_loop._iter = plain["epoch"], plain["iter"]
-    runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.train_loop.max_iters)
+    for key, tensor in _part("optimizer", tensors).items():
+        name, slot = key.rsplit(".", 1)
+        state.setdefault(names.index(name), {})[slot] = tensor
+    wrapper.load_state_dict({**wrapper.state_dict(), **plain["scaler"], "state": state})
+
+
+def _schedule_anew(runner: Runner) -> None:
+    """Run new schedulers through all steps up to here: other parameters learn than did, or an epoch has other steps."""
+    in_turn = sorted(runner.param_schedulers, key=lambda scheduler: bool(scheduler.by_epoch))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the optimizer itself has not stepped
+        for step in range(1, runner.iter + 1):
+            for scheduler in in_turn:
+                if not scheduler.by_epoch or step % len(runner.train_dataloader) == 0:
+                    scheduler.step()
 
 
 def evaluated_weights(runner: Runner) -> dict[str, Tensor]:
     """The weights that validation used, on the CPU: the moving average's if the recipe has one."""
-    ema = _ema(runner)
-    model = ema.ema_model.module if ema else _bare(runner)
+    ema = ema_hook(runner)
+    model = ema.ema_model.module if ema else bare_model(runner)
     return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
 
 
-def _ema(runner: Runner) -> EMAHook | None:
+def ema_hook(runner: Runner) -> EMAHook | None:
+    """The hook that holds the moving average, if the recipe has one."""
     return next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
 
 
-def _bare(runner: Runner) -> nn.Module:
+def bare_model(runner: Runner) -> nn.Module:
+    """The runner's model without the wrapper that synchronises several workers."""
     model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return model
+
+
+def _optimized(runner: Runner) -> list[str]:
+    """The names of the optimizer's parameters, in its order."""
+    names = {id(parameter): name for name, parameter in bare_model(runner).named_parameters()}
+    return [names[id(p)] for group in runner.optim_wrapper.optimizer.param_groups for p in group["params"]]
 
 
 def _named(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,56 +3,83 @@
 Nothing here knows of Ray, Optuna or MLflow: epochs go out through `report`, a plain callable.
 """
 
+import dataclasses
 import tempfile
 
-from mmengine.config import Config
+import torch
 from mmengine.dist import is_main_process
-from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
-from mmpose.registry import MODELS
-from torch import nn
+from mmengine.logging import MMLogger
 
-from raypose.errors import SpecError
 from raypose.space.run import Run
+from raypose.training.checkpoint import bare_model
 from raypose.training.config import build_config
-from raypose.training.freeze import KeepFrozenHook, freeze
-from raypose.training.hooks import EpochHook, FiniteLossHook, Report, SeedHook
+from raypose.training.cost import trial_costs
+from raypose.training.evaluate import retest
+from raypose.training.freeze import KeepFrozenHook
+from raypose.training.hooks import EpochHook, FiniteLossHook, Report, SeedHook, last_epoch
+from raypose.training.memory import describe, fitting, release, split
+from raypose.training.model import build_model
 from raypose.training.runner import build_runner, registered
-from raypose.training.weights import Loaded, load_weights
+from raypose.training.schedule import unfreeze_epoch
 
 
 def train(run: Run, report: Report) -> None:
     """Train a trial to its end, or until `report` asks to stop; go on from its last epoch if there is one.
 
-    Raises DivergedError for a loss that is not finite, SpecError and WeightsError for values that cannot be used.
+    A batch that does not fit into memory is split, and the trial goes on; with several workers only when all of them
+    call this anew. Raises DivergedError for a loss that is not finite, SpecError and WeightsError for values that
+    cannot be used, WorkError for frozen tensors that moved and for memory that does not hold one person.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
+    finished = None
+    while finished is None:
+        fits = fitting(run)
+        try:
+            finished = _train_phases(fits, run, report)
+        except torch.OutOfMemoryError:
+            split(fits)
+            if run.workers > 1:  # the others wait in a collective call for this worker
+                raise
+        release()  # here, where no traceback holds the tensors any more
+    if finished and run.retest:
+        retest(run)
+
+
+def _train_phases(run: Run, given: Run, report: Report) -> bool:
+    """Train with the freeze set, then, if it is to be unfrozen, without; true if nobody asked to stop before the end.
+
+    Each phase has a Runner of its own and goes on from the checkpoint of the one before, so that optimizer, DDP and
+    moving average know the right parameters, in the first attempt as in any other.
+    """
+    at = unfreeze_epoch(run.values, run.epochs)
+    unfrozen = dataclasses.replace(run, values={**run.values, "freeze": "none"})
+    phases = [(run, run.epochs)] if at is None else [(run, at), (unfrozen, run.epochs)]
+    last = last_epoch(run.folder)
+    with registered(run.folder / "train.log", run.folder.name) as name:
+        if run != given:
+            MMLogger.get_current_instance().warning(describe(given, run))
+        for phase, end in phases:
+            if last and last.number > end:  # not at its end: what was frozen is yet to be verified
+                continue
+            if _train_until(end, phase, report, name):
+                return False
+            release()
+    return True
+
+
+def _train_until(end: int, run: Run, report: Report, name: str) -> bool:
+    """Train to the end of an epoch; true if `report` asked to stop before the run's own end."""
     config = build_config(run)
-    with tempfile.TemporaryDirectory() as work_dir, registered(run.folder / "train.log", run.folder.name) as name:
-        config.experiment_name = name
-        model, frozen, _ = build_model(config, run)
+    config.experiment_name = name
+    model, frozen, _ = build_model(config, run)
+    keep_frozen = KeepFrozenHook(model, frozen, str(run.values.get("freeze", "none")), run.folder)
+    with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(config, model, run, work_dir)
-        for hook in (
-            SeedHook(run.seed),
-            KeepFrozenHook(frozen),
-            FiniteLossHook(),
-            EpochHook(run.folder, run.metric, report),
-        ):
+        costs = trial_costs(bare_model(runner), run.folder) if is_main_process() else {}
+        ending = EpochHook(run, end, report, costs)
+        for hook in (SeedHook(run.seed), keep_frozen, FiniteLossHook(), ending):
             runner.register_hook(hook)
         if is_main_process():
             config.dump(run.folder / "config.py")
         runner.train()
-
-
-def build_model(config: Config, run: Run) -> tuple[nn.Module, list[nn.Module], Loaded]:
-    """The trial's model, weights loaded, freeze set frozen, still on the CPU; with it what froze and what loaded."""
-    init_default_scope("mmpose")
-    source = config.model.backbone.pop("init_cfg", None)
-    set_random_seed(run.seed)  # for all that the weights do not cover; MMEngine's Runner seeds only after this
-    model: nn.Module = MODELS.build(config.model)
-    model.init_weights()  # type: ignore[operator]  # mmengine's, which torch's stubs do not know
-    loaded = load_weights(model, run.weights, source)
-    choice = str(run.values.get("freeze", "none"))
-    if choice != "none" and run.weights == "none":
-        raise SpecError([f"freeze: '{choice}' would freeze random weights; give weights, or freeze none"])
-    return model, freeze(model, choice), loaded
+    return ending.stopped
