@@ -11,7 +11,7 @@ import mmpose
 from mmengine.config import Config
 
 from raypose.errors import SpecError
-from raypose.training.input_size import set_input_size
+from raypose.training.input_size import dicts, set_input_size
 
 OFFICIAL = Path(mmpose.__file__).parent / ".mim" / "configs" / "body_2d_keypoint" / "rtmpose"
 MPII_CONFIG = OFFICIAL / "mpii" / "rtmpose-m_8xb64-210e_mpii-256x256.py"
@@ -67,6 +67,8 @@ def _from_file(path: Path) -> Config:
         raise SpecError([f"model: {path}: no such file; give a preset ({', '.join(PRESETS)}) or an RTMPose config"])
     try:
         config = Config.fromfile(path)
+        if "student_cfg" in config.model:
+            raise SpecError([f"model: {path}: distils into {config.model.student_cfg}; give that config, to tune it"])
         head = config.model.head.type
     except (AttributeError, KeyError, SyntaxError, ImportError, OSError, ValueError, TypeError, NameError) as fault:
         raise SpecError([f"model: {path}: not an RTMPose config: {type(fault).__name__}: {fault}"]) from fault
@@ -78,6 +80,10 @@ def _from_file(path: Path) -> Config:
 def _to_mpii(config: Config) -> None:
     """Read MPII data and evaluate PCKh, whatever data set the config was written for; the pipelines stay."""
     config.model.head.out_channels = MPII_JOINTS
+    for key in ("mask", "mask_weight"):  # of joints of the whole body that weigh less
+        config.model.head.loss.pop(key, None)
+    for node in dicts(config):
+        node.pop("backend_args", None)  # files lie in the data folder, not on OpenMMLab's servers
     for name, split in (("train_dataloader", "train"), ("val_dataloader", "val")):
         config[name].dataset = {
             "type": "MpiiDataset",

@@ -1,20 +1,133 @@
-"""Score weights on the validation people of a data folder, with MMPose's own evaluator. Runs in: GPU worker."""
+"""Score weights on the validation or test people of a data folder, with MMPose's own evaluator. Runs in: GPU worker."""
 
 import dataclasses
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from mmengine.dist import is_main_process
+from mmpose.evaluation.functional import keypoint_pck_accuracy
+from mmpose.evaluation.metrics import MpiiPCKAccuracy
+from mmpose.registry import METRICS
+
+from raypose.datasets.mpii import VAL
+from raypose.datasets.split import Part, split_rows
+from raypose.record.epochs import read_epochs, write_json
+from raypose.record.view import RETEST, best_epoch
 from raypose.space.run import Run
+from raypose.training.checkpoint import WEIGHTS
 from raypose.training.config import build_config
+from raypose.training.model import build_model
 from raypose.training.runner import build_runner, registered
-from raypose.training.train import build_model
+
+# MPII's joints by the figure that counts them; PCK leaves out pelvis (6) and thorax (7).
+COUNTED = {
+    "Head PCK": (9,),
+    "Shoulder PCK": (12, 13),
+    "Elbow PCK": (11, 14),
+    "Wrist PCK": (10, 15),
+    "Hip PCK": (2, 3),
+    "Knee PCK": (1, 4),
+    "Ankle PCK": (0, 5),
+}
+ALL_COUNTED = tuple(joint for joint in range(16) if joint not in (6, 7))
 
 
-def evaluate(run: Run) -> dict[str, float]:
+@dataclasses.dataclass(frozen=True)
+class Hits:
+    """For each image, in order of their names: joints found and joints labelled that a figure counts, of all people.
+
+    PCK and PCK@0.1 are 100 * sum(found) / sum(counted); of a pair of joints MMPose weighs left and right alike.
+    """
+
+    names: list[str]
+    found: list[int]
+    counted: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What weights reach: MpiiPCKAccuracy's figures, in percent, and on rank 0 the hits behind the run's own metric."""
+
+    metrics: dict[str, float]
+    images: Hits
+
+
+@METRICS.register_module()
+class MpiiHits(MpiiPCKAccuracy):
+    """MMPose's PCKh, which also keeps, on rank 0, what one `figure` counts as found on each image."""
+
+    hits = Hits([], [], [])
+
+    def __init__(self, figure: str = "PCK") -> None:
+        super().__init__()
+        self.joints = COUNTED.get(figure, ALL_COUNTED)
+        self.distance = 0.1 if figure == "PCK@0.1" else self.thr
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Note the image beside each result."""
+        super().process(data_batch, data_samples)
+        for result, sample in zip(self.results[-len(data_samples) :], data_samples, strict=True):
+            result["image"] = Path(sample["img_path"]).name
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """MMPose's figures over all ranks' results."""
+        found: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
+        for result in results:
+            joints = self._joints(result)
+            found[result["image"]] += sum(joint == 1 for joint in joints)
+            counted[result["image"]] += sum(joint >= 0 for joint in joints)
+        names = sorted(counted)
+        self.hits = Hits(names, [found[name] for name in names], [counted[name] for name in names])
+        metrics: dict[str, float] = super().compute_metrics(results)
+        return metrics
+
+    def _joints(self, person: dict[str, Any]) -> list[float]:
+        """Of each joint that counts: 1 found, 0 not found, -1 not labelled; by the arithmetic of MMPose's PCK."""
+        accuracy, _, _ = keypoint_pck_accuracy(
+            person["pred_coords"] + 1.0,  # MPII counts pixels from 1
+            person["gt_coords"],
+            person["mask"],
+            self.distance,
+            person["head_size"].copy(),  # which is written to
+        )
+        return [float(accuracy[joint]) for joint in self.joints]
+
+
+def evaluate(run: Run, part: Part = "val") -> dict[str, float]:
     """PCKh of `run.weights` as they are, by joint group and over all joints, in percent."""
+    return score(run, part).metrics
+
+
+def score(run: Run, part: Part = "val") -> Score:
+    """Evaluate `run.weights` as they are, on the people that choose between trials or on those held out from them.
+
+    Raises DataError for a part without images.
+    """
     config = build_config(run)
+    config.val_evaluator = {"type": MpiiHits.__name__, "figure": run.metric}
+    if part == "test":
+        config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "test")
     with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
         config.experiment_name = name
         model, _, _ = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
-        metrics = build_runner(config, model, run, work_dir).val()
-    return {figure: float(value) for figure, value in metrics.items()}
+        runner = build_runner(config, model, run, work_dir)
+        metrics = runner.val()
+        (evaluator,) = runner.val_loop.evaluator.metrics
+    return Score({figure: float(value) for figure, value in metrics.items()}, evaluator.hits)
+
+
+def retest(run: Run) -> None:
+    """Evaluate the exported weights of a training's best epoch, and write figures and hits into its folder once.
+
+    All ranks of the training call it; it is the file that counts, not what was reported while training.
+    """
+    file, best = run.folder / RETEST, best_epoch(read_epochs(run.folder), run.metric)
+    if file.exists() or best is None:
+        return
+    scored = score(dataclasses.replace(run, weights=str(best.folder / WEIGHTS)))
+    if is_main_process():
+        write_json(file, {"epoch": best.number, **dataclasses.asdict(scored)})

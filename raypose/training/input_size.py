@@ -16,7 +16,7 @@ def set_input_size(config: Config, size: str) -> None:
     and feature-map size, and the crop of every pipeline, the one that the switch hook holds included.
     """
     width, height = (int(side) for side in size.split("x"))
-    for node in _dicts(config):
+    for node in dicts(config):
         kind = str(node.get("type", "")).split(".")[-1]
         if "simcc_split_ratio" in node and "sigma" in node or kind == "TopdownAffine":
             node["input_size"] = (width, height)
@@ -27,7 +27,7 @@ def set_input_size(config: Config, size: str) -> None:
             node["in_featuremap_size"] = (width // STRIDE, height // STRIDE)
 
 
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+def dicts(node: Any) -> Iterator[dict[str, Any]]:
     """All dicts inside a config, itself included."""
     if isinstance(node, Config):
         node = node._cfg_dict
@@ -35,4 +35,4 @@ def _dicts(node: Any) -> Iterator[dict[str, Any]]:
         yield node
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
     for child in children:
-        yield from _dicts(child)
+        yield from dicts(child)

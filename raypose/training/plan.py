@@ -3,8 +3,10 @@
 import copy
 import difflib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +18,57 @@ from raypose.space.knobs import Value
 from raypose.space.run import Run
 from raypose.training.base import FIGURES, base_config
 from raypose.training.config import build_config
-from raypose.training.freeze import frozen_modules
+from raypose.training.cost import COSTS, training_flops
+from raypose.training.freeze import freeze, frozen_modules, frozen_tensors
 from raypose.training.keys import dotted
 from raypose.training.knobs import base_value
+from raypose.training.layer_rates import check_groups, notices
+from raypose.training.model import build_model, require_loaded
 from raypose.training.runner import registered
-from raypose.training.train import build_model
 from raypose.training.weights import Loaded
 
 
-def examine(run: Run, knobs: Iterable[str], freeze_choices: Sequence[str]) -> dict[str, Value]:
-    """The base config's own values of all knobs, after a model was built with the weights loaded.
+def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+    """The base config's own `values` of all knobs and its `full_epochs`, after a model was built and weights loaded.
 
-    Raises SpecError for a metric, knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
+    Raises SpecError for metrics, knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
     """
-    config, problems = base_config(run.model), []
-    if run.metric not in FIGURES:
-        near = difflib.get_close_matches(run.metric, FIGURES, n=1)
-        problems.append(
-            f"metric: the evaluator reports no '{run.metric}'; "
-            + (f"did you mean '{near[0]}'?" if near else f"it reports {', '.join(FIGURES)}")
-        )
+    problems = [problem for index, name in enumerate(metrics) if (problem := _metric_problem(name, first=index == 0))]
     values: dict[str, Value] = {}
     for knob in knobs:
         try:
-            values[knob] = _plain(knob, base_value(config, knob))
+            values[knob] = _plain(knob, base_value(run, knob))
         except SpecError as error:
             problems += error.problems
     if problems:
         raise SpecError(problems)
-    _, model, _, _ = _built(run)
-    for choice in freeze_choices:
+    with _unlogged():
+        _, model, _, loaded = _built(run)
+    for check in (
+        partial(check_groups, model, knobs),
+        *(partial(_check_freeze, model, run, loaded, c) for c in freeze_choices),
+    ):
         try:
-            frozen_modules(model, choice)
+            check()
         except SpecError as error:
             problems += error.problems
-        if choice != "none" and run.weights == "none":
-            problems.append(f"freeze: '{choice}' would freeze random weights; give weights, or take it out")
     if problems:
         raise SpecError(problems)
-    return values
+    return {"values": values, "full_epochs": base_config(run.model).train_cfg.max_epochs}
+
+
+def _metric_problem(name: str, first: bool) -> str | None:
+    known = FIGURES if first else (*FIGURES, *COSTS)
+    if name in known:
+        return None
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"metric: nothing reports '{name}'; " + (
+        f"did you mean '{near[0]}'?" if near else f"it is one of {', '.join(known)}"
+    )
+
+
+def _check_freeze(model: nn.Module, run: Run, loaded: Loaded, choice: str) -> None:
+    require_loaded(model, frozen_modules(model, choice), choice, loaded, run.weights)
 
 
 def _plain(knob: str, value: Any) -> Value:
@@ -66,28 +80,60 @@ def _plain(knob: str, value: Any) -> Value:
 def plan_trials(base: Run, runs: Sequence[Run]) -> list[dict[str, Any]]:
     """For each run: config keys that differ from the base run's, parameters by what becomes of them, weights loaded."""
     before = dotted(build_config(base))
-    return [_plan(before, run) for run in runs]
+    with _unlogged():
+        return [_plan(before, run) for run in runs]
 
 
 def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    config, model, frozen, loaded = _built(run)
+    config, model, modules, loaded = _built(run)
     after = dotted(config)
     pairs = {key: (before.get(key), after.get(key)) for key in {**before, **after}}
     return {
         "differences": {key: [repr(old), repr(new)] for key, (old, new) in sorted(pairs.items()) if old != new},
-        "parameters": _count(model),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "frozen_modules": len(frozen),
+        "peak_lr": config.optim_wrapper.optimizer.lr,
+        "effective_batch": config.train_dataloader.batch_size * run.workers * run.accumulation,
+        **_counts(model, modules),
         "weights": asdict(loaded),
+        "notices": notices(model, config),
     }
 
 
+def plan_freeze(run: Run, choices: Sequence[str]) -> list[dict[str, Any]]:
+    """For each freeze set: parameters and buffers frozen and trainable, and the share of the training FLOPs saved."""
+    if not choices:
+        return []
+    with _unlogged():
+        config, whole, *_ = _built(run)
+    width, height = config.model.head.input_size
+    all_flops, plans = training_flops(whole, (width, height)), []
+    for choice in choices:
+        model = copy.deepcopy(whole)
+        modules = freeze(model, choice)
+        saved = 1 - training_flops(model, (width, height)) / all_flops
+        plans.append({"choice": choice, **_counts(model, modules), "flops_saved": saved})
+    return plans
+
+
 def _built(run: Run) -> tuple[Config, nn.Module, list[nn.Module], Loaded]:
-    """A run's config and model, without the lines that MMEngine logs about each tensor."""
     config = build_config(run)
+    return config, *build_model(copy.deepcopy(config), run)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the lines that MMEngine prints about each tensor."""
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder) / "log", "plan"):
-        return config, *build_model(copy.deepcopy(config), run)
+        yield
 
 
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+def _counts(model: nn.Module, modules: Sequence[nn.Module]) -> dict[str, int]:
+    """Numbers in all parameters and buffers, and in those inside frozen modules."""
+    names, frozen, state = dict(model.named_parameters()), set(frozen_tensors(model, modules)), model.state_dict()
+    parameters = {name: tensor.numel() for name, tensor in state.items() if name in names}
+    buffers = {name: tensor.numel() for name, tensor in state.items() if name not in names}
+    return {
+        "parameters": sum(parameters.values()),
+        "frozen_parameters": sum(count for name, count in parameters.items() if name in frozen),
+        "buffers": sum(buffers.values()),
+        "frozen_buffers": sum(count for name, count in buffers.items() if name in frozen),
+    }

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from raypose.errors import WeightsError
+from raypose.training.resample import resample
 
 # MMPose's published weights describe their data set, with arrays of numbers; older NumPy made them by another name.
 _MAKERS: list[Any] = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
@@ -25,32 +26,40 @@ DEMO_WEIGHTS = Path(__file__).parent / "demo_weights.safetensors"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of each tensor: names as in the model, or as in the file for those that it does not have."""
+    """What became of each tensor of a file and of the model.
+
+    `loaded` as they are, `resampled` from another input size, `skipped` for a reason: together the file's tensors.
+    `missing` are the model's that the file does not give, and that so stay as they were initialized.
+    """
 
     loaded: tuple[str, ...]
-    other_size: tuple[str, ...]
-    unknown: tuple[str, ...]
+    resampled: tuple[str, ...]
+    skipped: dict[str, str]
+    missing: tuple[str, ...]
 
 
 def load_weights(model: nn.Module, source: str, config_source: dict[str, Any] | None) -> Loaded:
     """Load `source` into the model: demo, none, official (`config_source`, an init_cfg), a file or a URL.
 
-    Backbone and whole-model files are both taken. Raises WeightsError if the file cannot be read or nothing fits.
+    Backbone and whole-model files are both taken, and a head of another input size is resampled. Raises WeightsError
+    if the file cannot be read or nothing fits.
     """
+    own = model.state_dict()
     if source == "none":
-        return Loaded((), (), ())
+        return Loaded((), (), {}, tuple(own))
     if source == "official":
         if not config_source or not config_source.get("checkpoint"):
             raise WeightsError("weights: official: this base config names no weights; give a file, demo or none")
         source = str(config_source["checkpoint"])
-    state = _with_prefixes(read_weights(source), model)
-    own = model.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    if not fitting:
+    state = _with_prefixes(read_weights(source), own)
+    resampled = resample(state, own)
+    loaded = {k: v for k, v in state.items() if k not in resampled and k in own and own[k].shape == v.shape}
+    if not loaded and not resampled:
         raise WeightsError(f"weights: {source}: none of its {len(state)} tensors fits the model")
-    model.load_state_dict(fitting, strict=False)
-    other_size = tuple(k for k in state if k in own and k not in fitting)
-    return Loaded(tuple(fitting), other_size, tuple(k for k in state if k not in own))
+    model.load_state_dict({**loaded, **resampled}, strict=False)
+    skipped = {k: _reason(v, own.get(k)) for k, v in state.items() if k not in loaded and k not in resampled}
+    missing = tuple(k for k in own if k not in loaded and k not in resampled)
+    return Loaded(tuple(loaded), tuple(resampled), skipped, missing)
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
@@ -83,9 +92,14 @@ def _read(source: str, path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _with_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def _reason(tensor: Tensor, wanted: Tensor | None) -> str:
+    if wanted is None:
+        return "not in the model"
+    return f"of shape {tuple(tensor.shape)}, where the model has {tuple(wanted.shape)}"
+
+
+def _with_prefixes(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
     """A file that holds the backbone alone may name its tensors without `backbone.`."""
-    own = model.state_dict()
     if any(name in own for name in state):
         return state
     return {f"backbone.{name}": tensor for name, tensor in state.items()}

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from raypose.space.run import Run
 from raypose.training.config import build_config
-from raypose.training.train import build_model
+from raypose.training.model import build_model
 
 MakeRun = Callable[..., Run]
 SMALL = {"input_size": "64x64"}

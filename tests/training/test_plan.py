@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from raypose.errors import SpecError, WeightsError
 from raypose.space.run import Run
 from raypose.training.config import build_config
-from raypose.training.plan import examine, plan_trials
+from raypose.training.plan import examine, plan_freeze, plan_trials
 
 MakeRun = Callable[..., Run]
 DECAY, MOMENTUM = "optim_wrapper.optimizer.weight_decay", "custom_hooks.EMAHook.momentum"
@@ -20,14 +20,19 @@ DECAY, MOMENTUM = "optim_wrapper.optimizer.weight_decay", "custom_hooks.EMAHook.
 
 def test_the_base_configs_own_values(make_run: MakeRun, start: Path) -> None:
     run = make_run(weights=str(start))
-    own = examine(run, ["lr", "freeze", "input_size", DECAY, MOMENTUM, "model.test_cfg.flip_test"], ["none", "stem"])
-    assert own == {
-        "lr": 4e-3,
-        "freeze": "none",
-        "input_size": "128x128",
-        DECAY: 0.05,
-        MOMENTUM: 2e-4,
-        "model.test_cfg.flip_test": True,
+    knobs = ["lr", "freeze", "input_size", "lr_mult.head.gau", "layer_decay", "unfreeze.at", DECAY]
+    found = examine(run, knobs, ["none", "stem"], ["PCK", "latency_ms"])
+    assert found == {
+        "values": {
+            "lr": 4e-3,
+            "freeze": "none",
+            "input_size": "128x128",
+            "lr_mult.head.gau": 1.0,
+            "layer_decay": 1.0,
+            "unfreeze.at": 1.0,
+            DECAY: 0.05,
+        },
+        "full_epochs": 210,
     }
 
 
@@ -35,12 +40,15 @@ def test_a_model_from_a_config_file(make_run: MakeRun) -> None:
     from raypose.training.base import OFFICIAL
 
     file = OFFICIAL / "coco" / "rtmpose-t_8xb256-420e_coco-256x192.py"
-    assert examine(make_run(model=str(file)), ["lr", "input_size"], ["none"]) == {"lr": 4e-3, "input_size": "192x256"}
+    found = examine(make_run(model=str(file)), ["lr", "input_size"], ["none"], ["PCK"])
+    assert found == {"values": {"lr": 4e-3, "input_size": "192x256"}, "full_epochs": 420}
 
 
 def test_all_unknown_knobs_at_once(make_run: MakeRun) -> None:
     with pytest.raises(SpecError) as caught:
-        examine(make_run(), ["lr", "optimizer.lr", "custom_hooks.EMAHook.momentun", "model.head.input_size"], [])
+        examine(
+            make_run(), ["lr", "optimizer.lr", "custom_hooks.EMAHook.momentun", "model.head.input_size"], [], ["PCK"]
+        )
     first, second, third = caught.value.problems
     assert first == "space.optimizer.lr: the base config has no such key; did you mean 'lr'?"
     assert f"did you mean '{MOMENTUM}'?" in second
@@ -53,39 +61,52 @@ def test_all_unknown_knobs_at_once(make_run: MakeRun) -> None:
         ("optim_wrapper.optimizer.lr", "lr"),
         ("train_dataloader.num_workers", "train.loader_workers"),
         ("train_cfg.max_epochs", "train.epochs"),
-        ("param_scheduler.CosineAnnealingLR.T_max", "train.epochs"),
+        ("param_scheduler.CosineAnnealingLR.convert_to_iter_based", "train.epochs"),
         ("val_dataloader.dataset.headbox_file", "data"),
     ],
 )
 def test_keys_that_raypose_writes_itself_cannot_vary(make_run: MakeRun, key: str, instead: str) -> None:
     with pytest.raises(SpecError, match=f"raypose writes this key itself; set {instead} instead"):
-        examine(make_run(), [key], [])
+        examine(make_run(), [key], [], ["PCK"])
     with pytest.raises(SpecError, match="raypose writes this key itself"):
         build_config(make_run({key: 1}))
 
 
 def test_a_metric_that_is_not_reported_is_named_with_the_nearest(make_run: MakeRun) -> None:
-    with pytest.raises(SpecError, match="metric: the evaluator reports no 'PKC'; did you mean 'PCK'?"):
-        examine(make_run(metric="PKC"), [], [])
+    for metrics in (["PKC"], ["PCK", "PKC"]):
+        with pytest.raises(SpecError, match="metric: nothing reports 'PKC'; did you mean 'PCK'?"):
+            examine(make_run(), [], [], metrics)
+    with pytest.raises(SpecError, match="metric: nothing reports 'gflops'"):  # epochs are not chosen by their cost
+        examine(make_run(), [], [], ["gflops", "PCK"])
 
 
 def test_all_wrong_freeze_sets_at_once(make_run: MakeRun, start: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        examine(make_run(weights=str(start)), [], ["none", "backbone.layer0", "stem", "head.class"])
+        examine(make_run(weights=str(start)), [], ["none", "backbone.layer0", "stem+head.class"], ["PCK"])
     assert [problem.split("'")[1] for problem in caught.value.problems] == ["backbone.layer0", "head.class"]
 
 
-def test_freezing_random_weights_is_a_problem_of_each_set(make_run: MakeRun) -> None:
+def test_freezing_random_weights_is_a_problem_of_each_set(make_run: MakeRun, start: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        examine(make_run(), [], ["none", "stem", "norms"])
+        examine(make_run(), [], ["none", "stem", "norms"], ["PCK"])
     assert [problem.split("'")[1] for problem in caught.value.problems] == ["stem", "norms"]
     assert all("would freeze random weights" in problem for problem in caught.value.problems)
+    backbone = {name: tensor for name, tensor in load_file(start).items() if name.startswith("backbone.")}
+    save_file(backbone, tmp_path / "backbone.safetensors")
+    with pytest.raises(SpecError) as caught:
+        examine(make_run(weights=str(tmp_path / "backbone.safetensors")), [], ["backbone", "head.gau"], ["PCK"])
+    assert [problem.split("'")[1] for problem in caught.value.problems] == ["head.gau"]
+
+
+def test_layer_rates_of_groups_that_hold_nothing(make_run: MakeRun) -> None:
+    with pytest.raises(SpecError, match="space.lr_mult.backbone.stage9: 'backbone.stage9' names nothing"):
+        examine(make_run(), ["lr", "lr_mult.backbone.stage9"], [], ["PCK"])
 
 
 def test_weights_that_do_not_fit(make_run: MakeRun, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="none of its 1 tensors fits"):
-        examine(make_run(weights=str(tmp_path / "other.safetensors")), ["lr"], [])
+        examine(make_run(weights=str(tmp_path / "other.safetensors")), ["lr"], [], ["PCK"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +121,7 @@ def test_a_model_that_is_none(make_run: MakeRun, tmp_path: Path, model: str, wor
     (tmp_path / "broken.py").write_text("model = dict(\n")
     (tmp_path / "hrnet.py").write_text("model = dict(head=dict(type='HeatmapHead'))\noptim_wrapper = dict()\n")
     with pytest.raises(SpecError, match=words):
-        examine(make_run(model=str(tmp_path / model)), ["lr"], [])
+        examine(make_run(model=str(tmp_path / model)), ["lr"], [], ["PCK"])
 
 
 def test_what_each_trial_would_do(make_run: MakeRun, start: Path) -> None:
@@ -112,20 +133,35 @@ def test_what_each_trial_would_do(make_run: MakeRun, start: Path) -> None:
     plans = plan_trials(base, [same, lr, frozen, larger])
     assert json.loads(json.dumps(plans)) is not None  # it goes through a pipe
     total = plans[0]["parameters"]
-    assert plans[0]["differences"] == {} and plans[0]["trainable"] == total > 5e5 and plans[0]["frozen_modules"] == 0
-    assert plans[0]["weights"]["other_size"] == plans[0]["weights"]["unknown"] == ()
+    assert plans[0]["differences"] == {} and plans[0]["frozen_parameters"] == plans[0]["frozen_buffers"] == 0
+    assert total > 5e5 and plans[0]["notices"] == []
+    assert not any(plans[0]["weights"][what] for what in ("resampled", "skipped", "missing"))
 
     assert plans[1]["differences"] == {
         "optim_wrapper.optimizer.lr": ["0.004", "0.001"],
         DECAY: ["0.05", "0.1"],
     }
-    assert plans[2]["differences"] == {} and plans[2]["frozen_modules"] == 2
-    assert plans[2]["parameters"] == total > plans[2]["trainable"] > 0
+    assert plans[2]["differences"] == {}
+    assert plans[2]["parameters"] == total > plans[2]["frozen_parameters"] > 0 < plans[2]["frozen_buffers"]
 
     changed = plans[3]["differences"]
     assert changed["model.head.input_size"] == ["(64, 64)", "(96, 64)"]
     assert changed["model.head.in_featuremap_size"] == ["(2, 2)", "(3, 2)"]
-    assert plans[3]["weights"]["other_size"] and plans[3]["parameters"] > total
+    assert len(plans[3]["weights"]["resampled"]) == 2 and plans[3]["parameters"] > total
+
+
+def test_a_peak_is_told_at_its_effective_batch(make_run: MakeRun) -> None:
+    run = make_run({"lr": 1e-3}, workers=2, accumulation=4, lr_rule="linear", reference_batch=32)
+    (planned,) = plan_trials(run, [run])
+    assert (planned["effective_batch"], planned["peak_lr"]) == (64, pytest.approx(2e-3))
+
+
+def test_each_freeze_set_with_what_it_saves(make_run: MakeRun, start: Path) -> None:
+    plans = {p["choice"]: p for p in plan_freeze(make_run(weights=str(start)), ["none", "stem", "backbone", "norms"])}
+    assert plans["none"]["flops_saved"] == 0 == plans["none"]["frozen_parameters"]
+    assert 0 < plans["stem"]["flops_saved"] < plans["backbone"]["flops_saved"] < 2 / 3  # the forward pass stays
+    assert 0 < plans["stem"]["frozen_parameters"] < plans["backbone"]["frozen_parameters"] < plans["none"]["parameters"]
+    assert plans["norms"]["frozen_buffers"] == plans["norms"]["buffers"]  # all buffers are statistics
 
 
 def test_a_trial_that_cannot_be(make_run: MakeRun) -> None:

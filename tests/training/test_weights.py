@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raypose.errors import WeightsError
 from raypose.space.run import Run
 from raypose.training.config import build_config
-from raypose.training.train import build_model
+from raypose.training.model import build_model
 from raypose.training.weights import Loaded, load_weights, read_weights
 
 MakeRun = Callable[..., Run]
@@ -40,10 +40,13 @@ def backbone_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check(model: nn.Module, before: dict[str, Tensor], tensors: dict[str, Tensor], loaded: Loaded) -> None:
-    """The model has the tensors that are said to be loaded, and kept all others."""
+    """The model has the tensors that are said to be loaded, and kept those that are said to be missing."""
     for name, tensor in model.state_dict().items():
-        expected = tensors[name] if name in loaded.loaded else before[name]
-        assert torch.equal(tensor, expected), name
+        if name not in loaded.resampled:
+            expected = before[name] if name in loaded.missing else tensors[name]
+            assert torch.equal(tensor, expected), name
+    assert sorted([*loaded.loaded, *loaded.resampled, *loaded.missing]) == sorted(model.state_dict())
+    assert not {*loaded.loaded, *loaded.resampled} & loaded.skipped.keys()
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -79,7 +82,7 @@ def test_a_whole_model_in_every_kind_of_file(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     before = state_of(model)
     loaded = load_weights(model, str(write(tensors, tmp_path)), None)
-    assert set(loaded.loaded) == tensors.keys() and loaded.other_size == loaded.unknown == ()
+    assert set(loaded.loaded) == tensors.keys() and (loaded.resampled, loaded.skipped, loaded.missing) == ((), {}, ())
     check(model, before, tensors, loaded)
 
 
@@ -91,19 +94,45 @@ def test_a_backbone_with_and_without_its_prefix(
     before, backbone = state_of(model), backbone_of(tensors)
     content = backbone if prefix else {name.removeprefix("backbone."): tensor for name, tensor in backbone.items()}
     loaded = load_weights(model, str(write(content, tmp_path)), None)
-    assert set(loaded.loaded) == backbone.keys() and loaded.other_size == loaded.unknown == ()
+    assert set(loaded.loaded) == backbone.keys() and (loaded.resampled, loaded.skipped) == ((), {})
+    assert set(loaded.missing) == tensors.keys() - backbone.keys()
     check(model, before, tensors, loaded)
 
 
-def test_weights_of_another_input_size_are_reported(make_run: MakeRun, start: Path, tensors: dict[str, Tensor]) -> None:
-    run = make_run({"input_size": "96x64"})
+def test_a_head_of_another_input_size_is_resampled(make_run: MakeRun, start: Path, tensors: dict[str, Tensor]) -> None:
+    run = make_run({"input_size": "96x64"}, seed=2)
     larger, _, _ = build_model(build_config(run), run)
     before = state_of(larger)
     loaded = load_weights(larger, str(start), None)
     # 3 x 2 cells instead of 2 x 2, and twice 96 bins along x; y is as it was
-    assert set(loaded.other_size) == SIZED - {"head.cls_y.weight"} and loaded.unknown == ()
-    assert set(loaded.loaded) == tensors.keys() - set(loaded.other_size)
+    assert set(loaded.resampled) == SIZED - {"head.cls_y.weight"} and (loaded.skipped, loaded.missing) == ({}, ())
+    assert set(loaded.loaded) == tensors.keys() - set(loaded.resampled)
     check(larger, before, tensors, loaded)
+    assert not [name for name in loaded.resampled if torch.equal(larger.state_dict()[name], before[name])]
+
+
+def test_a_head_with_as_many_cells_in_other_rows_is_resampled(make_run: MakeRun, tmp_path: Path) -> None:
+    wide, high = (
+        build_model(build_config(run), run)[0] for run in (make_run({"input_size": s}) for s in ("96x64", "64x96"))
+    )
+    before, tensors = state_of(high), state_of(wide)
+    loaded = load_weights(high, str(as_safetensors(tensors, tmp_path)), None)
+    assert set(loaded.resampled) == SIZED and tensors["head.mlp.1.weight"].shape == before["head.mlp.1.weight"].shape
+    check(high, before, tensors, loaded)
+
+
+def test_tensors_of_another_joint_count_are_skipped(
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    other = {**tensors, "head.final_layer.weight": torch.ones(17, 256, 7, 7), "head.final_layer.bias": torch.ones(17)}
+    before = state_of(model)
+    loaded = load_weights(model, str(as_safetensors(other, tmp_path)), None)
+    assert loaded.skipped == {
+        "head.final_layer.weight": "of shape (17, 256, 7, 7), where the model has (16, 256, 7, 7)",
+        "head.final_layer.bias": "of shape (17,), where the model has (16,)",
+    }
+    assert set(loaded.missing) == loaded.skipped.keys() and loaded.resampled == ()
+    check(model, before, tensors, loaded)
 
 
 def test_unknown_tensors_are_reported_as_the_file_names_them(
@@ -111,13 +140,14 @@ def test_unknown_tensors_are_reported_as_the_file_names_them(
 ) -> None:
     content = {**backbone_of(tensors), "bbox_head.conv.weight": torch.zeros(3), "neck.0.bias": torch.zeros(1)}
     loaded = load_weights(model, str(as_safetensors(content, tmp_path)), None)
-    assert set(loaded.unknown) == {"bbox_head.conv.weight", "neck.0.bias"}
+    assert loaded.skipped == {"bbox_head.conv.weight": "not in the model", "neck.0.bias": "not in the model"}
 
 
 def test_none_loads_nothing(model: nn.Module) -> None:
     before = state_of(model)
-    assert load_weights(model, "none", None) == Loaded((), (), ())
-    check(model, before, {}, Loaded((), (), ()))
+    loaded = load_weights(model, "none", None)
+    assert loaded == Loaded((), (), {}, tuple(before))
+    check(model, before, {}, loaded)
 
 
 def test_official_is_what_the_base_config_names(model: nn.Module, start: Path, tensors: dict[str, Tensor]) -> None:
@@ -233,7 +263,7 @@ def test_nothing_that_fits(model: nn.Module, tmp_path: Path, content: Any) -> No
     before = state_of(model)
     with pytest.raises(WeightsError, match="w.pth: none of its [01] tensors fits the model"):
         load_weights(model, str(as_pth(content, tmp_path)), None)
-    check(model, before, {}, Loaded((), (), ()))
+    check(model, before, {}, Loaded((), (), {}, tuple(before)))
 
 
 def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
