@@ -12,7 +12,23 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from raypose.errors import ExperimentError, InputError, RayposeError, Stopped
+from raypose.errors import ExperimentError, RayposeError, Stopped
+from raypose.options import (
+    DEFAULT_MLRUNS,
+    Address,
+    Data,
+    Epochs,
+    ExperimentName,
+    Json,
+    Mlruns,
+    Model,
+    Name,
+    Settings,
+    Spec,
+    Trials,
+    Weights,
+    load_experiment,
+)
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
@@ -20,25 +36,10 @@ raypose tune search_spaces/lr.yaml   runs a search; kill it whenever you like
 raypose restore lr-1                 goes on exactly where it was
 raypose ui                           compares the trials in MLflow
 """
+WIDE = 200  # columns, in a file or a pipe
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 data_app = typer.Typer(help="Render the demo set, check a data folder.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
-
-Spec = Annotated[Path, typer.Argument(help="Specification of the search, such as search_spaces/lr.yaml.")]
-ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment; `raypose list` shows them.")]
-Name = Annotated[str | None, typer.Option(help="Name of the experiment; default: the file's name and a number.")]
-Mlruns = Annotated[Path, typer.Option(help="Folder of all experiments and of MLflow's database.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join; without it, one is started here.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Data = Annotated[str | None, typer.Option(help="demo, or a folder in MPII layout.")]
-Model = Annotated[str | None, typer.Option(help="rtmpose-n, t, s, m, l, x, or the path of an RTMPose config.")]
-Weights = Annotated[str | None, typer.Option(help="demo, none, official, or a file or URL (.safetensors, .pth).")]
-Trials = Annotated[int | None, typer.Option(help="Number of trials, the base config's included.")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs of a full trial; the schedule is fitted to them.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file: --set train.batch_size=16")
-]
-DEFAULT_MLRUNS = Path("mlruns")
 
 
 @app.command()
@@ -51,6 +52,10 @@ def tune(
     trials: Trials = None,
     epochs: Epochs = None,
     settings: Settings = None,
+    take_over: Annotated[
+        str | None,
+        typer.Option("--from", metavar="EXP", help="Take over another experiment's finished trials as evaluated."),
+    ] = None,
     mlruns: Mlruns = DEFAULT_MLRUNS,
     address: Address = None,
 ) -> None:
@@ -60,10 +65,12 @@ def tune(
 
     Example: raypose tune search_spaces/lr.yaml --data data/mpii --trials 20
     """
-    experiment = _load(spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings)
+    experiment = load_experiment(
+        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings
+    )
     from raypose.tuning.experiment import start
 
-    _run(lambda screen: start(experiment, spec.stem, mlruns.absolute(), name, address, screen), mlruns)
+    _run(lambda screen: start(experiment, spec.stem, mlruns.absolute(), name, take_over, address, screen), mlruns)
 
 
 @app.command()
@@ -84,11 +91,14 @@ def restore(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, address
 
 def _run(work: Any, mlruns: Path) -> None:
     """Run with a live screen, and end with the summary; exit code 1 if no trial came to a figure."""
-    from raypose.screen import LiveScreen, summary
+    from raypose.screen import LiveScreen
+    from raypose.tables import summary, trial_table
 
-    console = Console(highlight=False)
+    console = _console()
     with LiveScreen(console).open() as screen:
         view = work(screen)
+    if view.final:
+        console.print(trial_table(view.final))
     console.print(summary(view), soft_wrap=True)
     where = "" if mlruns == DEFAULT_MLRUNS else f" --mlruns {mlruns}"
     console.print(f"Compare the trials in MLflow: raypose ui{where}", soft_wrap=True)
@@ -118,7 +128,7 @@ def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> 
         done = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
         best = (f"{view.best.best:.2f}", str(view.best.number)) if view.best else ("-", "-")
         table.add_row(view.name, view.state, f"{done}/{view.total}", view.metric, *best)
-    Console(highlight=False).print(table if views else f"no experiments in {mlruns}; `raypose tune` makes one")
+    _console().print(table if views else f"no experiments in {mlruns}; `raypose tune` makes one")
 
 
 @app.command()
@@ -137,11 +147,12 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     if as_json:
         _print_json(view.to_json())
         return
-    from raypose.screen import summary, trial_lines, trial_table
+    from raypose.tables import summary, trial_lines, trial_table
 
-    console = Console(highlight=False)
-    console.print(trial_table(view))
-    console.print(trial_lines(view), soft_wrap=True)
+    console = _console()
+    for each in [view, *([view.final] if view.final else [])]:
+        console.print(trial_table(each))
+        console.print(trial_lines(each), soft_wrap=True)
     console.print(summary(view), soft_wrap=True)
     if view.state == "interrupted":
         console.print(f"Go on with: raypose restore {view.name}")
@@ -157,22 +168,83 @@ def plan(
     epochs: Epochs = None,
     settings: Settings = None,
     sampled: Annotated[int, typer.Option(help="How many trials to draw and resolve.", min=1)] = 3,
+    trial: Annotated[int | None, typer.Option(help="Resolve this trial only.", min=0)] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw each parameter group's LR over all steps (.png).")] = None,
     as_json: Json = False,
 ) -> None:
     """Do everything that `tune` would check and resolve, without training and without leaving a trace.
 
-    Shows the data, the base config's own values, the resources, and what each drawn trial changes in the config.
-    """
-    experiment = _load(spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings)
-    from raypose.screen import LiveScreen, plan_text
-    from raypose.tuning.experiment import plan as make_plan
+    Shows the data, the base config's own values, the resources, and what each drawn trial changes in the config:
 
-    with LiveScreen(Console(stderr=True, highlight=False)).open() as screen:
-        planned = make_plan(experiment, sampled, screen)
+    lr          the peak learning rate; the cosine's floor is a share of it, warm-up and average a share of all steps.
+                --plot draws what MMEngine's own schedulers will do.
+
+    freeze      for each choice: what is frozen and what learns, parameters and buffers, and the training FLOPs saved.
+
+    input_size  every place of the config that follows; tensors of the weights that are loaded, resampled or skipped.
+
+    Example: raypose plan search_spaces/all.yaml --trial 2 --plot lr.png
+    """
+    experiment = load_experiment(
+        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings
+    )
+    from raypose.planned import plan_text
+    from raypose.screen import LiveScreen
+    from raypose.tuning.plan import plan as make_plan
+
+    numbers = range(sampled) if trial is None else [trial]
+    with LiveScreen(_console(stderr=True)).open() as screen:
+        planned = make_plan(experiment, numbers, plot is not None, screen)
+    if plot:
+        from raypose.plots import draw_schedules
+
+        draw_schedules(planned, plot)
     if as_json:
         _print_json(planned)
     else:
-        Console(highlight=False).print(plan_text(experiment, planned), soft_wrap=True)
+        _console().print(plan_text(experiment, planned), soft_wrap=True)
+
+
+@app.command("lr-range")
+def lr_range(
+    spec: Spec,
+    data: Data = None,
+    model: Model = None,
+    weights: Weights = None,
+    settings: Settings = None,
+    steps: Annotated[
+        int, typer.Option(help="Optimizer steps, from 1e-6 to 1 or until the loss explodes.", min=50)
+    ] = 200,
+    plot: Annotated[Path | None, typer.Option(help="Draw the loss over the learning rate (.png).")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the bounds into the file, as space.lr.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Propose the bounds of lr: train a few hundred steps with a rate that grows until the loss explodes.
+
+    Example: raypose lr-range search_spaces/lr.yaml --plot range.png --write
+    """
+    experiment = load_experiment(
+        spec, data=data, model=model, weights=weights, trials=None, epochs=None, settings=settings
+    )
+    from raypose.screen import LiveScreen
+    from raypose.space.rewrite import rewrite_value
+    from raypose.tuning.plan import measure_range
+
+    with LiveScreen(_console(stderr=True)).open() as screen:
+        found = measure_range(experiment, steps, screen)
+    bounds = f"{{log_uniform: [{found['low']:g}, {found['high']:g}]}}"
+    if plot:
+        from raypose.plots import draw_range
+
+        draw_range(found, plot)
+    if write:
+        spec.write_text(rewrite_value(spec.read_text(encoding="utf-8"), ("space", "lr"), bounds), encoding="utf-8")
+    if as_json:
+        _print_json(found)
+    else:
+        fell, best = found["losses"][0] - min(found["losses"]), min(found["losses"])
+        typer.echo(f"the loss fell by {fell:.3g} to {best:.3g} in {len(found['losses'])} steps")
+        typer.echo(f"lr: {bounds}" + (f"   written to {spec}" if write else "   (--write puts it into the file)"))
 
 
 @app.command()
@@ -210,7 +282,7 @@ def data_demo(
     from raypose.datasets.demo import ensure_demo
     from raypose.screen import LiveScreen
 
-    with LiveScreen(Console(highlight=False)).open() as screen:
+    with LiveScreen(_console()).open() as screen:
         screen.say(f"rendering {train + val} people")
         rendered = ensure_demo(folder.absolute(), train=train, val=val, seed=seed, on_progress=screen.progress)
     typer.echo(f"{folder}: {'rendered' if rendered else 'is there already'}")
@@ -239,26 +311,10 @@ def data_check(
     raise typer.Exit(2 if report.errors else 0)
 
 
-def _load(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
-    """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute."""
-    from raypose.space.load import load_spec
-    from raypose.space.schema import PRESETS
-
-    keys = {"trials": "search.trials", "epochs": "train.epochs"}
-    overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
-    for setting in settings or []:
-        key, separator, value = setting.partition("=")
-        if not separator or not key:
-            raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as train.batch_size=16")
-        overrides[key] = value
-    experiment = load_spec(spec, overrides)
-    words = {"data": ("demo",), "weights": ("demo", "none", "official"), "model": PRESETS}
-    paths = {
-        name: str(Path(value).absolute())
-        for name, known in words.items()
-        if (value := getattr(experiment, name)) not in known and "://" not in value
-    }
-    return experiment.model_copy(update=paths)
+def _console(stderr: bool = False) -> Console:
+    """As wide as the terminal; wide enough for every table where there is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
 
 
 def _print_json(value: Any) -> None:

@@ -47,7 +47,7 @@ def training() -> dict[str, Any]:
 def ray_cluster() -> dict[str, Any]:
     """Start Ray, or join RAY_ADDRESS, as `raypose tune` does, and run an empty task; `lanes` is what fits at once."""
     start = time.perf_counter()
-    from raypose.space.schema import Resources
+    from raypose.space.sections import Resources
     from raypose.tuning.cluster import capacity, cluster
 
     # isort: split

@@ -1,4 +1,4 @@
-"""Data that the tests of several stages share."""
+"""Data that the tests of several stages share, and how they are shared out between two processes."""
 
 from pathlib import Path
 
@@ -13,3 +13,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "tiny"
     render_demo(folder, train=24, val=8)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together, as they share trainings; so do those that start Ray, the longest, which begin."""
+    items.sort(key=lambda item: item.path.parent.name != "tuning")
+    for item in items:
+        with_ray = item.path.parent.name == "tuning"
+        item.add_marker(pytest.mark.xdist_group("ray" if with_ray else str(item.path)))

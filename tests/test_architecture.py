@@ -16,7 +16,7 @@ STAGES = ("space", "datasets", "record", "training", "tuning", "tracking")
 FRAMEWORKS = {
     "space": {"yaml", "pydantic", "pydantic_core"},
     "datasets": {"numpy", "cv2", "scipy"},
-    "record": {"optuna", "filelock"},
+    "record": {"optuna", "filelock", "numpy", "scipy"},
     "training": {"mmengine", "mmpose", "torch", "safetensors", "numpy", "cv2"},
     "tuning": {"ray", "torch", "cv2", "mmengine"},
     "tracking": {"mlflow", "filelock"},

@@ -1,6 +1,7 @@
 """An experiment's folder: made whole, found by name, worked on by one process at a time. Runs in: driver, command line.
 
-`<mlruns>/experiments/<name>/` holds `spec.json` (all that a restore needs), `study.db`, `lock`, and `trials/<number>/`.
+`<mlruns>/experiments/<name>/` holds `spec.json` (all that a restore needs), `study.db`, `lock`, and `trials/<number>/`;
+where the best trials are repeated, `final/` holds the same again, and `verdict.json`.
 """
 
 import difflib
@@ -21,19 +22,42 @@ from filelock import FileLock, Timeout
 from raypose.errors import ExperimentError
 from raypose.record.epochs import read_json, write_json
 
+VERDICT = "verdict.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class ExperimentFolder:
-    """Where one experiment lives."""
+    """Where one experiment lives; the final of a search lives in the search's folder and has it as `parent`."""
 
     path: Path
+    parent: "ExperimentFolder | None" = None
 
     @property
     def name(self) -> str:
         """The experiment's name, by which `restore` and `show` find it."""
-        return self.path.name
+        return f"{self.parent.name}/{self.path.name}" if self.parent else self.path.name
+
+    @property
+    def mlruns(self) -> Path:
+        """Folder of all experiments and of MLflow's database."""
+        return self.parent.mlruns if self.parent else self.path.parents[1]
+
+    @property
+    def final(self) -> "ExperimentFolder":
+        """Where the best trials are repeated; it need not exist."""
+        return ExperimentFolder(self.path / "final", self)
+
+    @property
+    def exists(self) -> bool:
+        """Has the experiment been made?"""
+        return (self.path / "spec.json").is_file()
+
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        """What came out of a final, once it is known."""
+        file = self.path / VERDICT
+        return read_json(file) if file.is_file() else None
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -55,6 +79,8 @@ class ExperimentFolder:
 
     def is_worked_on(self) -> bool:
         """Does a living process hold this experiment?"""
+        if self.parent:
+            return self.parent.is_worked_on()
         try:
             with FileLock(self.path / "lock", timeout=0):
                 return False
@@ -104,11 +130,19 @@ def create_experiment(mlruns: Path, name: str | None, stem: str, saved: dict[str
     raise ExperimentError(f"--name: '{name}' exists; another process has just made it")
 
 
+def create_final(search: ExperimentFolder, saved: dict[str, Any]) -> ExperimentFolder:
+    """Make the final of a search, which its `spec.json` brings into being."""
+    search.final.path.mkdir(exist_ok=True)
+    write_json(search.final.path / "spec.json", saved)
+    return search.final
+
+
 def find_experiment(mlruns: Path, name: str) -> ExperimentFolder:
     """The folder of an experiment. Raises ExperimentError with the nearest name that exists."""
-    folder = mlruns / "experiments" / name
-    if NAME.fullmatch(name) and (folder / "spec.json").is_file():
-        return ExperimentFolder(folder.resolve())
+    stem, _, final = name.partition("/")
+    folder = ExperimentFolder((mlruns / "experiments" / stem).resolve())
+    if NAME.fullmatch(stem) and folder.exists and (not final or name == folder.final.name and folder.final.exists):
+        return folder.final if final else folder
     known = [f.name for f in experiments(mlruns)]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "`raypose list` shows those there are"

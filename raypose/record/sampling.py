@@ -11,9 +11,11 @@ from typing import Any
 
 import optuna
 
+from raypose.space.conditions import draw_order, holds
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
-from raypose.space.schema import Experiment, Prune
+from raypose.space.schema import Experiment
+from raypose.space.sections import Prune
 
 
 def sampler(experiment: Experiment, number: int) -> optuna.samplers.BaseSampler:
@@ -33,11 +35,19 @@ def sampler(experiment: Experiment, number: int) -> optuna.samplers.BaseSampler:
 
 
 def grid(experiment: Experiment) -> list[dict[str, Value]]:
-    """All points of the space in a random order that follows from the seed."""
+    """All points of the space, without knobs whose condition fails, in a random order that follows from the seed."""
     axes = [[(name, value) for value in _values(domain)] for name, domain in experiment.space.items()]
-    points = [dict(point) for point in itertools.product(*axes)]
-    random.Random(experiment.search.seed).shuffle(points)
-    return points
+    order = draw_order(experiment.space)
+    points = []
+    for drawn in map(dict, itertools.product(*axes)):
+        values: dict[str, Value] = dict(experiment.fixed)
+        for name in order:
+            if holds(experiment.space[name].when, values):
+                values[name] = drawn[name]
+        points.append({name: values[name] for name in drawn if name in values})
+    unique = list({tuple(point.items()): point for point in points}.values())
+    random.Random(experiment.search.seed).shuffle(unique)
+    return unique
 
 
 def _values(domain: Domain) -> list[Any]:

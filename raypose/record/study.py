@@ -4,6 +4,7 @@ The study follows from what lies on disk: `catch_up` completes it after a crash.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,9 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import SpecError
 from raypose.record.epochs import read_epochs
+from raypose.record.final import retested
 from raypose.record.folder import ExperimentFolder
-from raypose.record.sampling import grid, pruner, sampler
-from raypose.record.view import Epoch, ExperimentState, ExperimentView, TrialView, best_epoch
+from raypose.record.points import points
+from raypose.record.sampling import pruner, sampler
+from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, TrialView, best_epoch
+from raypose.space.conditions import draw_order, holds
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
 from raypose.space.load import parse_spec
@@ -36,14 +40,15 @@ class Study:
     def __init__(self, saved: Mapping[str, Any], folder: ExperimentFolder) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.experiment, self.folder = parse_spec(saved["experiment"]), folder
-        self._base: dict[str, Value] = saved["base_values"]
+        self._points = points(saved, self.experiment)
         self._key = f"{folder.name}.{saved['uid']}"
         experiment = self.experiment
+        self._several = len(experiment.objectives) > 1  # Optuna prunes for one objective only
         url = folder.study_url if experiment.search.storage == "auto" else experiment.search.storage
         self._study = optuna.create_study(
             storage=url,
             study_name=self._key,
-            direction="maximize",
+            directions=["maximize" if mode == "max" else "minimize" for _, mode in experiment.objectives],
             load_if_exists=True,
             pruner=pruner(experiment.prune, experiment.train.epochs),
         )
@@ -51,14 +56,11 @@ class Study:
         self._attempts_before: dict[int, int] = {}
 
     def fill_queue(self) -> None:
-        """Trial 0 is the base config; a grid's points follow. A crash in between is made good by the next call."""
-        points: list[dict[str, Value]] = [self._base]
-        if self.experiment.search.sampler == "grid":
-            points += grid(self.experiment)
-        for point in points[len(self._trials()) : self.experiment.search.trials]:
-            space = self.experiment.space
-            inside = {k: v for k, v in point.items() if k in space and space[k].contains(v)}
-            self._study.enqueue_trial(inside, user_attrs={"given": point})
+        """Enqueue what is given before anything is drawn; a crash in between is made good by the next call."""
+        space = self.experiment.space
+        for point in self._points[len(self._trials()) :]:
+            inside = {k: v for k, v in point["given"].items() if k in space and space[k].contains(v)}
+            self._study.enqueue_trial(inside, user_attrs=dict(point))
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -66,8 +68,9 @@ class Study:
     @property
     def total(self) -> int:
         """How many trials there will be."""
-        wanted = self.experiment.search.trials
-        return min(wanted, 1 + len(grid(self.experiment))) if self.experiment.search.sampler == "grid" else wanted
+        if self.experiment.search.sampler == "grid":
+            return len(self._points)
+        return self.experiment.search.trials + sum("source" in point for point in self._points)
 
     @property
     def unfinished(self) -> int:
@@ -92,15 +95,23 @@ class Study:
     def _drawn(self, trial: optuna.Trial) -> Trial:
         """Draw what the trial does not have yet; a trial cut off between two draws ends with the same values."""
         given: dict[str, Value] = trial.user_attrs.get("given", {})
-        values: dict[str, Value] = {}
-        for name, domain in self.experiment.space.items():
+        space, values = self.experiment.space, dict(self.experiment.fixed)
+        for name in draw_order(space):
+            domain = space[name]
+            if not holds(domain.when, values):
+                continue
             outside = name in given and not domain.contains(given[name])
             values[name] = given[name] if outside else _suggest(trial, name, domain)
-        values |= self.experiment.fixed
+            values |= {key: given.get(key, values[name]) for key in domain.also}
         trial.set_user_attr("values", values)
         self._live[trial.number] = trial
         self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
-        return Trial(trial.number, values)
+        return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
+
+    def _folder(self, number: int) -> Path:
+        """The trial's folder: this experiment's, or where a trial that was taken over was trained."""
+        source = self._trials()[number].user_attrs.get("source")
+        return Path(source["folder"]) if source else self.folder.trial(number)
 
     def begin_attempt(self, number: int, attempt: int) -> None:
         """A lane begins attempt `attempt` (from 1) of this process's life at the trial."""
@@ -117,75 +128,98 @@ class Study:
         """
         if self._is_finished(number):
             return True
+        if self._several:
+            return False
         trial = self._live[number]
         known = self._trials()[number].intermediate_values
         if epoch.number not in known:
-            trial.report(epoch.metrics[self.experiment.metric], epoch.number)
+            trial.report(epoch.metrics[self.experiment.primary], epoch.number)
         behind = epoch.number < self.experiment.train.epochs and trial.should_prune()
         return behind and number != 0
 
     def catch_up(self, number: int) -> bool:
         """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""
-        epochs = read_epochs(self.folder.trial(number))
+        epochs = read_epochs(self._folder(number))
         prune = [self.add_epoch(number, epoch) for epoch in epochs][-1:] == [True]
-        done = prune or len(epochs) >= self.experiment.train.epochs
+        source = self._trials()[number].user_attrs.get("source")
+        if source:  # as it was judged there
+            prune = source["state"] == "pruned"
+        done = bool(source) or prune or self._has_all(number, epochs)
         if done:
             self.finish(number, pruned=prune)
         return done
+
+    def _has_all(self, number: int, epochs: tuple[Epoch, ...]) -> bool:
+        """Has the training left nothing to do? A repetition of a final is tested anew after its last epoch."""
+        tested = self.folder.parent is None or (self.folder.trial(number) / RETEST).is_file()
+        return len(epochs) >= self.experiment.train.epochs and tested
 
     def finish(self, number: int, *, pruned: bool = False, error: str | None = None) -> None:
         """End a trial, once: complete with its best metric, pruned, or failed with the reason."""
         if self._is_finished(number):
             return
-        best = best_epoch(read_epochs(self.folder.trial(number)), self.experiment.metric)
+        best = best_epoch(read_epochs(self._folder(number)), self.experiment.primary)
         if error is not None or best is None:
             self._live[number].set_user_attr("error", error or "it ended before its first epoch")
             self._study.tell(number, state=TrialState.FAIL)
         elif pruned:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, best.metrics[self.experiment.metric])
+            self._study.tell(number, [best.metrics[name] for name, _ in self.experiment.objectives])
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
         """Keep the MLflow run of each trial; of the study, since a finished trial takes no more notes."""
         self._study.set_user_attr("run_ids", {str(number): run_id for number, run_id in run_ids.items()})
 
     def view(self, worked_on: bool) -> ExperimentView:
-        """The experiment as plain values."""
+        """The experiment as plain values, with its final if it has one."""
         run_ids = self._study.user_attrs.get("run_ids", {})
         trials = tuple(self._view(t, run_ids.get(str(t.number))) for t in self._trials())
+        final, verdict = self._final(worked_on), self.folder.verdict
         finished = len(trials) >= self.total and all(t.state in ("complete", "pruned", "failed") for t in trials)
+        if self.experiment.final or self.folder.parent:  # the last word is the verdict
+            finished = finished and (verdict or final and final.verdict) is not None
         state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
-        spec = self.experiment.model_dump(mode="json")
         return ExperimentView(
             name=self.folder.name,
             key=self._key,
             state=state,
-            metric=self.experiment.metric,
+            metric=self.experiment.primary,
             total=self.total,
             epochs=self.experiment.train.epochs,
             folder=self.folder.path,
-            spec=spec,
+            spec=self.experiment.model_dump(mode="json"),
             trials=trials,
+            objectives=self.experiment.objectives,
+            front=tuple(t.number for t in self._study.best_trials) if self._several else (),
+            final=final,
+            verdict=verdict,
         )
 
+    def _final(self, worked_on: bool) -> ExperimentView | None:
+        final = self.folder.final
+        return Study(final.saved, final).view(worked_on) if final.exists else None
+
     def _view(self, trial: FrozenTrial, run_id: str | None) -> TrialView:
-        attrs = trial.user_attrs
-        folder = self.folder.trial(trial.number)
+        attrs, folder = trial.user_attrs, self._folder(trial.number)
         epochs = read_epochs(folder)
-        best = best_epoch(epochs, self.experiment.metric)
+        best = best_epoch(epochs, self.experiment.primary)
         return TrialView(
             number=trial.number,
             state=STATES[trial.state],
             values=attrs.get("values", attrs.get("given", {})),
             epochs=epochs,
-            best=best.metrics[self.experiment.metric] if best else None,
+            best=best.metrics[self.experiment.primary] if best else None,
             best_epoch=best.number if best else None,
             attempts=attrs.get("attempts", 0),
             seconds=sum(e.seconds for e in epochs),
             error=attrs.get("error"),
             run_id=run_id,
             folder=folder,
+            seed=attrs.get("seed", self.experiment.search.seed),
+            source=attrs["source"]["trial"] if "source" in attrs else None,
+            repeats=attrs.get("repeats"),
+            retested=retested(folder, self.experiment.primary),
         )
 
 

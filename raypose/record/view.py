@@ -7,6 +7,9 @@ from typing import Any, Literal
 from raypose.space.knobs import Value
 
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed"]
+RETEST = "retest.json"
+"""In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
+
 ExperimentState = Literal["running", "interrupted", "finished"]
 
 
@@ -23,7 +26,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrialView:
-    """One trial as the record knows it; `best` is the largest finite value of the experiment's metric."""
+    """One trial as the record knows it; `best` is the largest value of the experiment's metric in any epoch.
+
+    `source` names the trial of another experiment that was taken over; `repeats` is the trial of the search that this
+    one of a final repeats with its own `seed`, and `retested` the figure of its best weights, tested anew.
+    """
 
     number: int
     state: TrialState
@@ -36,6 +43,15 @@ class TrialView:
     error: str | None
     run_id: str | None
     folder: Path
+    seed: int
+    source: str | None
+    repeats: int | None
+    retested: float | None
+
+    @property
+    def at_best(self) -> dict[str, float]:
+        """All figures of the best epoch."""
+        return next((e.metrics for e in self.epochs if e.number == self.best_epoch), {})
 
     @property
     def checkpoint(self) -> Path | None:
@@ -47,7 +63,9 @@ class TrialView:
 class ExperimentView:
     """One experiment with its trials so far, by number; `total` trials of at most `epochs` epochs are wanted.
 
-    `key` is the name and what tells this experiment from others that ever had the same name.
+    `key` is the name and what tells this experiment from others that ever had the same name. `metric` is the first of
+    `objectives`, pairs of name and max or min; of two, `front` names the trials that no other one beats in both.
+    `final` is the repetition of the best trials over seeds, and `verdict` what came out of it.
     """
 
     name: str
@@ -59,6 +77,10 @@ class ExperimentView:
     folder: Path
     spec: dict[str, object]
     trials: tuple[TrialView, ...]
+    objectives: tuple[tuple[str, str], ...]
+    front: tuple[int, ...]
+    final: "ExperimentView | None" = None
+    verdict: dict[str, Any] | None = None
 
     @property
     def best(self) -> TrialView | None:
@@ -77,6 +99,7 @@ class ExperimentView:
         plain = asdict(self)
         trials = plain.pop("trials")
         plain["best_trial"] = self.best.number if self.best else None
+        plain["final"] = self.final.to_json(with_trials) if self.final else None
         if with_trials:
             plain["trials"] = [{**t, "checkpoint": v.checkpoint} for t, v in zip(trials, self.trials, strict=True)]
         return plain

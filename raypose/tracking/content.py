@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Metric
 
@@ -47,7 +48,17 @@ def trial_params(trial: TrialView) -> dict[str, str]:
 
 def study_tags(view: ExperimentView) -> dict[str, str | None]:
     """The parent run's tags."""
-    return {"raypose.state": view.state, "raypose.best_trial": str(view.best.number) if view.best else None}
+    verdict = _verdict(view)
+    return {
+        "raypose.state": view.state,
+        "raypose.best_trial": str(view.best.number) if view.best else None,
+        "raypose.front": ", ".join(map(str, view.front)) or None,
+        "raypose.winner": str(verdict["trial"]) if verdict else None,
+    }
+
+
+def _verdict(view: ExperimentView) -> dict[str, Any] | None:
+    return view.verdict or (view.final.verdict if view.final else None)
 
 
 def trial_tags(trial: TrialView) -> dict[str, str | None]:
@@ -55,6 +66,9 @@ def trial_tags(trial: TrialView) -> dict[str, str | None]:
     return {
         "raypose.state": trial.state,
         "raypose.attempts": str(trial.attempts),
+        "raypose.seed": str(trial.seed),
+        "raypose.source": trial.source,
+        "raypose.repeats": str(trial.repeats) if trial.repeats is not None else None,
         "raypose.checkpoint": str(trial.checkpoint) if trial.checkpoint else None,
         "raypose.error": trial.error[:_LONGEST_ERROR] if trial.error else None,
     }
@@ -72,13 +86,20 @@ def best_of_trial(view: ExperimentView, trial: TrialView) -> dict[str, float]:
     """The run-level figures that MLflow's comparison sorts and draws by; empty before the first finite one."""
     if trial.best is None or trial.best_epoch is None:
         return {}
-    return {legal_metric(f"best_{view.metric}"): trial.best, "best_epoch": float(trial.best_epoch)}
+    again = {} if trial.retested is None else {f"retested_{view.metric}": trial.retested}
+    figures = {f"best_{view.metric}": trial.best, "best_epoch": float(trial.best_epoch), **again}
+    return {legal_metric(name): figure for name, figure in figures.items()}
 
 
 def best_of_study(view: ExperimentView) -> dict[str, float]:
-    """The best trial's figures and its number."""
-    best = view.best
-    return {**best_of_trial(view, best), "best_trial": float(best.number)} if best else {}
+    """The best trial's figures and its number; after a final the winner's, with what it gained and the interval."""
+    best, verdict = view.best, _verdict(view)
+    figures = {**best_of_trial(view, best), "best_trial": float(best.number)} if best else {}
+    if best and verdict:
+        ends = {"gain_low": verdict["gain_interval"][0], "gain_high": verdict["gain_interval"][1]}
+        figures |= {"winner": verdict["trial"], "winner_mean": verdict["mean"], "winner_spread": verdict["spread"]}
+        figures |= {"gain": verdict["gain"], **ends} if "gain" in verdict else {}
+    return {name: float(figure) for name, figure in figures.items()}
 
 
 def best_points(best: dict[str, float], epochs: Sequence[Epoch], step: int) -> list[Metric]:

@@ -79,7 +79,7 @@ class Mirror:
     def _sync_study(self, client: MlflowClient, view: ExperimentView) -> _Known:
         parent = self._run(client, STUDY, view.key, lambda: (view.name, round(1000 * time.time()), git_tags()))
         best, points = content.best_of_study(view), []
-        if view.best and parent.lacks(best, "best_trial", "best_epoch"):
+        if view.best and parent.lacks(best, *best):
             # At the number of epochs behind it, the best figure so far makes a curve that only goes on.
             points = content.best_points(best, view.best.epochs, sum(len(trial.epochs) for trial in view.trials))
         _send(client, parent, [points], content.study_params(view), content.study_tags(view))
@@ -94,7 +94,7 @@ class Mirror:
         run = self._run(client, TRIAL, f"{view.key}/{trial.number}", description)
         groups = [content.epoch_points(epoch) for epoch in trial.epochs if epoch.number not in run.steps]
         best = content.best_of_trial(view, trial)
-        if trial.best_epoch and run.lacks(best, "best_epoch"):
+        if trial.best_epoch and run.lacks(best, *best):
             # First, because MLflow's compare view starts with the metric that a run logged first.
             groups.insert(0, content.best_points(best, trial.epochs, trial.best_epoch))
         _send(client, run, groups, content.trial_params(trial), content.trial_tags(trial))

@@ -31,7 +31,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every worker
 import ray  # noqa: E402
 
 from raypose.errors import ResourceError, Stopped  # noqa: E402
-from raypose.space.schema import Resources  # noqa: E402
+from raypose.space.sections import Resources  # noqa: E402
 
 WORKER_MEMORY = 3 * 2**30
 """Bytes that a worker and the processes Ray Train starts beside it need, measured on CPU workers."""

@@ -6,8 +6,9 @@ Runs in: a light process for each lane (`keep_lane`), GPU worker (`serve`). The 
 
 import gc
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import train as ray_train
@@ -91,3 +92,13 @@ def _train(broker: Any, number: int, run: dict[str, Any]) -> tuple[str | None, b
             raise
         return reason, again
     return None, False
+
+
+def test_weights(run: dict[str, Any], part: Literal["val", "test"]) -> dict[str, Any]:
+    """Metrics and hits per image of a run's weights; a task of its own outside any lane."""
+    import torch
+
+    from raypose.training.evaluate import score
+
+    torch.set_num_threads(max(1, round(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    return asdict(score(Run(**run), part))

@@ -51,7 +51,7 @@ def run_trials(study: Study, to_run: Callable[[Trial], Any], capacity: Capacity,
         ).fit()
         if study.unfinished:
             reason = ray.get(broker.why_closed.remote()) or "Ray ended before the trials did"
-            raise WorkError(f"{reason}; `raypose restore {study.folder.name}` goes on")
+            raise WorkError(f"{reason}; `raypose restore {(study.folder.parent or study.folder).name}` goes on")
     shutil.rmtree(scratch, ignore_errors=True)
 
 

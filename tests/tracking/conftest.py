@@ -27,7 +27,10 @@ class Record:
             "space": {"lr": {"log_uniform": [2e-4, 1.6e-2]}},
             "train": {"epochs": 8, "batch_size": 32},
         }
-        self.view = ExperimentView(folder.name, f"{folder.name}.uid", "running", "PCK@0.1", 5, 8, folder, spec, ())
+        goal = (("PCK@0.1", "max"),)
+        self.view = ExperimentView(
+            folder.name, f"{folder.name}.uid", "running", "PCK@0.1", 5, 8, folder, spec, (), goal, ()
+        )
 
     def begin(self, values: dict[str, Value]) -> int:
         """A new running trial; returns its number."""
@@ -35,7 +38,7 @@ class Record:
         folder = self.view.folder / "trials" / f"{number:04d}"
         folder.mkdir(parents=True)
         (folder / "config.py").write_text(f"trial = {number}\n")
-        trial = TrialView(number, "running", values, (), None, None, 1, 0.0, None, None, folder)
+        trial = TrialView(number, "running", values, (), None, None, 1, 0.0, None, None, folder, 0, None, None, None)
         self.view = replace(self.view, trials=(*self.view.trials, trial))
         return number
 

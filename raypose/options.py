@@ -1,0 +1,47 @@
+"""What several verbs ask for, and the experiment that it describes. Runs in: command line."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raypose.errors import InputError
+
+Spec = Annotated[Path, typer.Argument(help="Specification of the search, such as search_spaces/lr.yaml.")]
+ExperimentName = Annotated[str, typer.Argument(help="Name of the experiment; `raypose list` shows them.")]
+Name = Annotated[str | None, typer.Option(help="Name of the experiment; default: the file's name and a number.")]
+Mlruns = Annotated[Path, typer.Option(help="Folder of all experiments and of MLflow's database.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join; without it, one is started here.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Data = Annotated[str | None, typer.Option(help="demo, or a folder in MPII layout.")]
+Model = Annotated[str | None, typer.Option(help="rtmpose-n, t, s, m, l, x, or the path of an RTMPose config.")]
+Weights = Annotated[str | None, typer.Option(help="demo, none, official, or a file or URL (.safetensors, .pth).")]
+Trials = Annotated[int | None, typer.Option(help="Number of trials, the base config's included.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of a full trial; the schedule is fitted to them.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file: --set train.batch_size=16")
+]
+DEFAULT_MLRUNS = Path("mlruns")
+
+
+def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
+    """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute."""
+    from raypose.space.load import load_spec
+    from raypose.space.schema import PRESETS
+
+    keys = {"trials": "search.trials", "epochs": "train.epochs"}
+    overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
+    for setting in settings or []:
+        key, separator, value = setting.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as train.batch_size=16")
+        overrides[key] = value
+    experiment = load_spec(spec, overrides)
+    words = {"data": ("demo",), "weights": ("demo", "none", "official"), "model": PRESETS}
+    paths = {
+        name: str(Path(value).absolute())
+        for name, known in words.items()
+        if (value := getattr(experiment, name)) not in known and "://" not in value
+    }
+    return experiment.model_copy(update=paths)

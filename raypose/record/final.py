@@ -1,0 +1,117 @@
+"""The honest winner: the best trials repeated over seeds, compared image by image. Runs in: driver.
+
+The search has chosen its best trial by the figure it reports, so that figure is too good. A final trains the best
+trials and the base config again with other seeds, tests every repetition's weights anew, and resamples the images.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from raypose.errors import WorkError
+from raypose.record.epochs import read_json
+from raypose.record.points import Point
+from raypose.record.view import RETEST, ExperimentView, TrialView
+from raypose.space.schema import Experiment
+from raypose.space.sections import Prune
+
+RESAMPLES = 2000
+Hits = dict[str, list[int]]
+"""Joints `found` and joints `counted` of each image, in one order."""
+
+
+def repeat(experiment: Experiment, view: ExperimentView, epochs: int) -> tuple[Experiment, list[Point]]:
+    """What a final trains: the best trials of a search and its base config, over seeds the search has not used."""
+    assert experiment.final
+    ranked = sorted((t for t in view.trials if t.best is not None), key=lambda t: (-(t.best or 0), t.number))
+    distinct = [t for i, t in enumerate(ranked) if t.values not in [before.values for before in ranked[:i]]]
+    chosen = distinct[: experiment.final.top]
+    chosen += [t for t in view.trials[:1] if t not in chosen]
+    seeds = range(experiment.search.seed + 1, experiment.search.seed + 1 + experiment.final.seeds)
+    again: list[Point] = [{"given": t.values, "seed": s, "repeats": t.number} for s in seeds for t in chosen]
+    search = experiment.search.model_copy(update={"trials": len(again), "start": (), "sampler": "random"})
+    changes = {
+        "search": search,
+        "prune": Prune(pruner="none"),
+        "train": experiment.train.model_copy(update={"epochs": epochs}),
+        "final": None,
+    }
+    return experiment.model_copy(update=changes), again
+
+
+def retested(trial: Path, metric: str) -> float | None:
+    """The figure of a repetition's weights when they were tested anew; None where that was not asked for."""
+    file = trial / RETEST
+    return float(read_json(file)["metrics"][metric]) if file.is_file() else None
+
+
+def judge(final: ExperimentView) -> dict[str, Any]:
+    """Rank the repeated trials by their mean re-tested figures; the winner's interval, and its gain over trial 0.
+
+    Intervals are 95 % percentile intervals of a paired bootstrap over images (Efron & Tibshirani 1993, chapter 13).
+    Raises WorkError if no repetition of any trial has come to its end.
+    """
+    repeats = {n: [t for t in final.trials if t.repeats == n and t.retested is not None] for n in _repeated(final)}
+    ranking = sorted((_over_seeds(n, trials) for n, trials in repeats.items() if trials), key=lambda r: -r["mean"])
+    if not ranking:
+        raise WorkError(f"{final.name}: no repetition has come to its end; `raypose show {final.name}` tells why")
+    winner = _hits(repeats[ranking[0]["trial"]])
+    base_is_beaten = any(ranked["trial"] == 0 for ranked in ranking[1:])
+    against = compare(winner, _hits(repeats[0])) if base_is_beaten else {}
+    return {**ranking[0], "metric": final.metric, "interval": interval(winner), **against, "ranking": ranking}
+
+
+def _repeated(final: ExperimentView) -> list[int]:
+    return sorted({t.repeats for t in final.trials if t.repeats is not None})
+
+
+def _over_seeds(number: int, trials: list[TrialView]) -> dict[str, Any]:
+    """Mean and standard deviation of a trial's re-tested figures, and its best repetition's weights."""
+    figures = [t.retested for t in trials if t.retested is not None]
+    return {
+        "trial": number,
+        "values": trials[0].values,
+        "mean": statistics.fmean(figures),
+        "spread": statistics.stdev(figures) if len(figures) > 1 else 0.0,
+        "figures": figures,
+        "checkpoint": str(trials[figures.index(max(figures))].checkpoint),
+    }
+
+
+def _hits(trials: Iterable[TrialView]) -> Hits:
+    """Hits summed over the seeds, image by image."""
+    images = [read_json(trial.folder / RETEST)["images"] for trial in trials]
+    return {key: np.sum([i[key] for i in images], axis=0).tolist() for key in ("found", "counted")}
+
+
+def interval(hits: Hits) -> list[float]:
+    """95 % interval of 100 * found / counted over resampled images, in percent."""
+    return _bootstrap(hits)
+
+
+def compare(ours: Hits, base: Hits) -> dict[str, Any]:
+    """What was gained over the base config on the same images, in points of percent, with its interval."""
+    return {"gain": _figure(ours) - _figure(base), "gain_interval": _bootstrap(ours, base)}
+
+
+def _figure(hits: Mapping[str, list[int]]) -> float:
+    return 100 * sum(hits["found"]) / sum(hits["counted"])
+
+
+def _bootstrap(*compared: Hits) -> list[float]:
+    arrays = [np.asarray(hits[key]) for hits in compared for key in ("found", "counted")]
+
+    def difference(*drawn: NDArray[Any], axis: int) -> Any:
+        sums = [values.sum(axis=axis) for values in drawn]
+        figures = [100 * found / counted for found, counted in zip(sums[::2], sums[1::2], strict=True)]
+        return figures[0] - figures[1] if len(figures) > 1 else figures[0]
+
+    drawn = bootstrap(
+        arrays, difference, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0
+    )
+    return [float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)]

@@ -1,0 +1,147 @@
+"""An experiment in tables and words: its trials, its front, its winner. Runs in: command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from raypose.record.view import ExperimentView, TrialView
+from raypose.space.knobs import Value, shown
+
+STYLES = {"waiting": "dim", "running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red"}
+
+
+def trial_table(view: ExperimentView) -> Table:
+    """One row a trial: number, state, the values that vary, epochs, last and best metric, seconds.
+
+    A final's rows name the trial they repeat, their seed, and the figure of their weights tested anew.
+    """
+    knobs, others = list(view.varied), [name for name, _ in view.objectives[1:]]
+    repeats = any(trial.repeats is not None for trial in view.trials)
+    figures = ["last", "best", *(["re-tested"] if repeats else []), *others]
+    names = ["of trial", "seed"] if repeats else ["trial"]
+    table = Table(title=f"{view.name}  ({view.state}), {view.metric}", title_justify="left")
+    for heading in (*names, "state", *(k.rsplit(".", 1)[-1] for k in knobs), "epoch", *figures, "seconds"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for trial in view.trials:
+        table.add_row(
+            *_name(trial),
+            Text(trial.state, style=STYLES[trial.state]),
+            *(_short(trial.values[k]) if k in trial.values else "" for k in knobs),
+            f"{len(trial.epochs)}/{view.epochs}",
+            _figure(trial.epochs[-1].metrics[view.metric] if trial.epochs else None),
+            Text(_figure(trial.best), style="bold green" if _is_marked(view, trial) else ""),
+            *([_figure(trial.retested)] if repeats else []),
+            *(_short(trial.at_best[name]) if trial.at_best else "" for name in others),
+            f"{trial.seconds:.0f}",
+        )
+    return table
+
+
+def _name(trial: TrialView) -> list[str]:
+    if trial.repeats is not None:
+        return [f"{trial.repeats}{' base' if trial.repeats == 0 else ''}", str(trial.seed)]
+    return [f"{trial.number}{' base' if trial.number == 0 else f' ({trial.source})' if trial.source else ''}"]
+
+
+def _is_marked(view: ExperimentView, trial: TrialView) -> bool:
+    if view.front:
+        return trial.number in view.front
+    return view.best is not None and trial.number == view.best.number
+
+
+def trial_lines(view: ExperimentView) -> str:
+    """What the table has no room for: each trial's curve, attempts, cost, MLflow run and best checkpoint."""
+    lines = []
+    for trial in view.trials:
+        curve = " ".join(f"{epoch.metrics[view.metric]:.1f}" for epoch in trial.epochs) or "-"
+        lines.append(f"trial {trial.number}: {view.metric} by epoch {curve}; attempts {trial.attempts}")
+        if "gflops" in trial.at_best:
+            lines.append(f"  cost: {_cost(trial)}")
+        lines.append(f"  MLflow run {trial.run_id or '-'}, checkpoint {trial.checkpoint or '-'}")
+    return "\n".join(lines)
+
+
+def _cost(trial: TrialView) -> str:
+    figures = trial.at_best
+    return (
+        f"{figures['parameters'] / 1e6:.2f} M parameters, {figures['gflops']:.3f} GFLOPs, "
+        f"{figures['latency_ms']:.1f} ms an image, {figures['images_per_s']:.0f} images/s, "
+        f"{trial.seconds / len(trial.epochs):.1f} s of training an epoch"
+    )
+
+
+def summary(view: ExperimentView) -> str:
+    """The end of a run in words: the best trial beside the base config's own values, where its weights are."""
+    best = view.best
+    if best is None:
+        return f"{view.name}: no trial has finished an epoch; `raypose show {view.name}` tells why"
+    lines = _front(view) if view.front else _winner(view, best)
+    lines += [f"  trial {t.number} failed: {t.error}" for t in view.trials if t.state == "failed"]
+    if view.final and view.final.verdict:
+        lines += verdict_lines(view.final.verdict)
+    return "\n".join(lines)
+
+
+def _winner(view: ExperimentView, best: TrialView) -> list[str]:
+    base = view.trials[0].best
+    against = f" (the base config's own values: {_figure(base)})" if base is not None else ""
+    return [
+        f"Best: trial {best.number}, {view.metric} {_figure(best.best)}{against}",
+        f"  {values_text(best.values)}",
+        f"  checkpoint: {best.checkpoint}",
+    ]
+
+
+def _front(view: ExperimentView) -> list[str]:
+    """The trials that no other one beats in both figures, the best of the first figure first."""
+    front = sorted((view.trials[n] for n in view.front), key=lambda t: -(t.best or 0.0))
+    goal = " and ".join(f"{'high' if mode == 'max' else 'low'} {name}" for name, mode in view.objectives)
+    lines = [f"Pareto front of {goal}: {len(front)} of {len(view.trials)} trials"]
+    for trial in front:
+        figures = ", ".join(f"{name} {_short(trial.at_best[name])}" for name, _ in view.objectives)
+        lines += [f"  trial {trial.number}: {figures}; {values_text(trial.values)}", f"    {trial.checkpoint}"]
+    return lines
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """What the repetitions over seeds showed: winner, mean, spread, intervals, and the figure on unseen data."""
+    metric, seeds = verdict["metric"], len(verdict["figures"])
+    lines = [
+        f"Winner over {seeds} seed(s): trial {verdict['trial']}, re-tested {metric} {verdict['mean']:.2f} "
+        f"± {verdict['spread']:.2f}, 95 % interval over images {_interval(verdict['interval'])}",
+        f"  {values_text(verdict['values'])}",
+    ]
+    if verdict["trial"] == 0:
+        lines.append("  no trial does better than the base config's own values")
+    if "gain" in verdict:
+        lines.append(f"  gained over the base config: {verdict['gain']:+.2f} {_interval(verdict['gain_interval'])}")
+    if test := verdict.get("test"):
+        gain = f", gained {test['gain']:+.2f} {_interval(test['gain_interval'])}" if "gain" in test else ""
+        figure = f"{test['figures'][metric]:.2f} {_interval(test['interval'])}"
+        lines.append(f"  on test data that no trial saw: {metric} {figure}{gain}")
+    others = [f"trial {r['trial']}: {r['mean']:.2f} ± {r['spread']:.2f}" for r in verdict["ranking"][1:]]
+    return [*lines, *(["  after it: " + ", ".join(others)] if others else []), f"  checkpoint: {verdict['checkpoint']}"]
+
+
+def _interval(ends: list[float]) -> str:
+    return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+
+
+def values_text(values: Mapping[str, Value]) -> str:
+    """Knobs with their values on one line."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+
+
+def best_so_far(view: ExperimentView) -> str:
+    """The best figure and its trial, or a dash."""
+    return f"{view.metric} {_figure(view.best.best)} (trial {view.best.number})" if view.best else "-"
+
+
+def _short(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else shown(value)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

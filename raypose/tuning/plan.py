@@ -1,0 +1,65 @@
+"""What `tune` would do, found out without Ray, without training and without a trace. Runs in: driver."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from raypose.record.folder import ExperimentFolder
+from raypose.record.study import Study
+from raypose.space.schema import Experiment
+from raypose.space.trial import Trial
+from raypose.tuning.prepare import (
+    DEMO_FOLDER,
+    Screen,
+    examine,
+    freeze_choices,
+    planned,
+    prepare_data,
+    training_process,
+)
+
+
+def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: Screen) -> dict[str, Any]:
+    """What `start` would check, and what the trials of these numbers would do; `curves`: also each one's schedule."""
+    report = prepare_data(experiment, DEMO_FOLDER.absolute(), screen)
+    screen.say("checking model, weights and knobs")
+    with training_process() as ask:
+        found = examine(ask, experiment, report)
+        drawn = [trial for trial in _draw(experiment, found["values"], max(numbers) + 1) if trial.number in numbers]
+        screen.say("building the trials' models")
+        runs = [planned(experiment, trial, report) for trial in drawn]
+        base = planned(experiment, Trial(0, {}), report)
+        plans = ask("plan.plan_trials", base, runs)
+        frozen = ask("plan.plan_freeze", base, freeze_choices(experiment))
+        schedules = [ask("lr_curve.lr_curves", run) for run in runs] if curves else []
+    return {
+        "data": asdict(report),
+        "base_values": found["values"],
+        "freeze": frozen,
+        "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],
+        "schedules": schedules,
+    }
+
+
+def measure_range(experiment: Experiment, steps: int, screen: Screen) -> dict[str, Any]:
+    """An LR range test of the fixed knobs' training; of several workers' batches one after another on one device."""
+    report = prepare_data(experiment, DEMO_FOLDER.absolute(), screen)
+    run = planned(experiment, Trial(0, experiment.fixed, experiment.search.seed), report)
+    whole_batch = dataclasses.replace(run, workers=1, accumulation=run.accumulation * run.workers)
+    screen.say(f"training {steps} steps with a growing learning rate")
+    with training_process() as ask:
+        return asdict(ask("lr_range.lr_range", whole_batch, steps))
+
+
+def _draw(experiment: Experiment, base: Mapping[str, Any], count: int) -> list[Trial]:
+    """The first trials as `start` would draw them before any result is known, from a study in memory."""
+    in_memory = experiment.model_copy(
+        update={"search": experiment.search.model_copy(update={"storage": "sqlite:///:memory:"})}
+    )
+    saved = {"uid": "plan", "experiment": in_memory.model_dump(mode="json"), "base_values": dict(base)}
+    study = Study(saved, ExperimentFolder(Path("planned")))
+    study.fill_queue()
+    drawn = (study.next_trial() for _ in range(min(count, study.total)))
+    return [trial for trial in drawn if trial is not None]

@@ -1,0 +1,114 @@
+"""What is known before the first trial: the data, the base config's values, each trial's Run. Runs in: driver.
+
+The driver imports neither torch nor mmpose: questions to the training stage are answered in a process of their own.
+"""
+
+import importlib
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from raypose.datasets.demo import ensure_demo
+from raypose.datasets.mpii import Report, require_sound
+from raypose.record.folder import ExperimentFolder
+from raypose.record.view import ExperimentView
+from raypose.space.domain import Choice
+from raypose.space.run import Run
+from raypose.space.schema import Experiment
+from raypose.space.trial import Trial
+from raypose.tuning.cluster import Capacity
+
+DEMO_FOLDER = Path("data/demo")
+Ask = Callable[..., Any]
+
+
+class Screen(Protocol):
+    """Whoever tells the user how things stand."""
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the thing last said has come."""
+
+    def show(self, view: ExperimentView) -> None:
+        """How the trials stand."""
+
+
+def prepare_data(experiment: Experiment, demo: Path, screen: Screen) -> Report:
+    """The data folder, sound; the demo set is rendered into `demo` if it is not there."""
+    if isinstance(experiment.test, str):
+        require_sound(Path(experiment.test))
+    if experiment.data != "demo":
+        return require_sound(Path(experiment.data))
+    screen.say(f"preparing the demo set in {demo}")
+    ensure_demo(demo, on_progress=screen.progress)
+    return require_sound(demo)
+
+
+def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity, folder: ExperimentFolder) -> Run:
+    """The training of one trial; it holds plain values only, as it goes to other machines."""
+    settings = experiment.train
+    auto_loaders = room.cpus_per_worker if room.gpus_per_worker else room.cpus_per_worker - 1
+    return Run(
+        model=experiment.model,
+        weights=experiment.weights,
+        values=dict(trial.values),
+        metric=experiment.primary,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        loader_workers=auto_loaders if settings.loader_workers == "auto" else settings.loader_workers,
+        amp=settings.amp,
+        seed=trial.seed,
+        workers=room.workers,
+        gpu=room.gpus_per_worker > 0,
+        data=report.folder,
+        train_people=report.train_people,
+        folder=folder.trial(trial.number),
+        accumulation=settings.accumulation,
+        lr_rule=experiment.lr_rule.rule,
+        reference_batch=experiment.lr_rule.reference_batch,
+        schedule=settings.schedule,
+        held_out=experiment.test if isinstance(experiment.test, float) else 0.0,
+        retest=folder.parent is not None,
+    )
+
+
+def planned(experiment: Experiment, trial: Trial, report: Report) -> Run:
+    """A trial's run as far as it can be known without a cluster."""
+    wanted = experiment.resources
+    gpus = 0.0 if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
+    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, gpus)
+    return run_of(experiment, trial, report, room, ExperimentFolder(Path("planned")))
+
+
+def examine(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any]:
+    """The base config's own values of all knobs and its epochs, and the proof that all choices can be built."""
+    space = experiment.space
+    knobs = [key for name, domain in space.items() for key in (name, *domain.also)]
+    run = planned(experiment, Trial(0, experiment.fixed), report)
+    names = [name for name, _ in experiment.objectives]
+    found: dict[str, Any] = ask("plan.examine", run, knobs, freeze_choices(experiment), names)
+    return found
+
+
+def freeze_choices(experiment: Experiment) -> list[str]:
+    """All values that the knob freeze may take."""
+    domain = experiment.space.get("freeze")
+    return [str(c) for c in domain.options] if isinstance(domain, Choice) else []
+
+
+@contextmanager
+def training_process() -> Iterator[Ask]:
+    """Yields what calls `module.function` of raypose.training with arguments, in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), warnings.simplefilter, ("ignore",)) as pool:
+        yield lambda function, *arguments: pool.submit(_call, function, arguments).result()
+
+
+def _call(function: str, arguments: tuple[object, ...]) -> Any:
+    module, name = function.split(".")
+    return getattr(importlib.import_module(f"raypose.training.{module}"), name)(*arguments)

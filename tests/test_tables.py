@@ -1,0 +1,102 @@
+"""What a person reads at the end: the front of two metrics, the winner over seeds, figures by their own names."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from raypose.record.view import Epoch, ExperimentView, TrialView
+from raypose.tables import summary, trial_lines, trial_table
+
+COSTS = {"parameters": 1.3e6, "gflops": 0.038, "latency_ms": 8.7, "images_per_s": 341.0}
+
+
+def trial(number: int, curve: tuple[float, ...], **more: Any) -> TrialView:
+    epochs = tuple(
+        Epoch(n, {"PCK": pck, **COSTS, "latency_ms": 5.0 + number}, Path(f"e{n}"), 2.0, True)
+        for n, pck in enumerate(curve, 1)
+    )
+    best = max(range(len(curve)), key=lambda n: curve[n])
+    known = {"seed": 0, "source": None, "repeats": None, "retested": None, **more}
+    values: dict[str, Any] = {"lr": 0.001 * (number + 1)}
+    folder = Path(f"t{number}")
+    return TrialView(number, "complete", values, epochs, curve[best], best + 1, 1, 4.0, None, None, folder, **known)
+
+
+def view(*trials: TrialView, **more: Any) -> ExperimentView:
+    known = {"objectives": (("PCK", "max"),), "front": (), **more}
+    spec: dict[str, object] = {"space": {"lr": {}}}
+    return ExperimentView("exp", "exp.1", "finished", "PCK", len(trials), 2, Path("exp"), spec, trials, **known)
+
+
+def text(table: Any) -> str:
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def row(shown: str, name: str) -> list[str]:
+    (line,) = [line for line in shown.splitlines() if line.strip("│ ").startswith(name)]
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_best_last_and_re_tested_are_three_figures() -> None:
+    search = text(trial_table(view(trial(0, (40.0, 50.0)), trial(1, (60.0, 55.0)))))
+    assert row(search, "1")[4:6] == ["55.00", "60.00"]
+    assert "re-tested" not in search
+    final = text(trial_table(view(trial(0, (60.0, 55.0), repeats=3, seed=7, retested=59.5))))
+    assert row(final, "3")[:2] == ["3", "7"] and row(final, "3")[5:8] == ["55.00", "60.00", "59.50"]
+    assert text(trial_table(view(trial(0, (1.0,), repeats=0, seed=1)))).count("0 base") == 1
+
+
+def test_a_trial_that_was_taken_over_names_its_source() -> None:
+    assert "1 (lr-1/4)" in text(trial_table(view(trial(0, (1.0,)), trial(1, (2.0,), source="lr-1/4"))))
+
+
+def test_cost_stands_beside_accuracy() -> None:
+    said = trial_lines(view(trial(0, (40.0, 50.0))))
+    assert "1.30 M parameters, 0.038 GFLOPs, 5.0 ms an image, 341 images/s, 2.0 s of training an epoch" in said
+
+
+def test_the_front_of_two_metrics_is_listed_best_first() -> None:
+    goals = (("PCK", "max"), ("latency_ms", "min"))
+    said = summary(view(trial(0, (40.0,)), trial(1, (30.0,)), trial(2, (60.0,)), objectives=goals, front=(0, 2)))
+    first, second, _, third, _ = said.splitlines()
+    assert first == "Pareto front of high PCK and low latency_ms: 2 of 3 trials"
+    assert second == "  trial 2: PCK 60, latency_ms 7; lr 0.003"
+    assert third == "  trial 0: PCK 40, latency_ms 5; lr 0.001"
+
+
+VERDICT: dict[str, Any] = {
+    "trial": 1,
+    "values": {"lr": 0.002},
+    "mean": 58.0,
+    "spread": 0.5,
+    "figures": [57.5, 58.0, 58.5],
+    "checkpoint": "there",
+    "metric": "PCK",
+    "interval": [56.0, 60.0],
+    "gain": 8.0,
+    "gain_interval": [6.0, 10.0],
+    "ranking": [{"trial": 1, "mean": 58.0, "spread": 0.5}, {"trial": 0, "mean": 50.0, "spread": 1.0}],
+    "test": {"figures": {"PCK": 55.0}, "interval": [52.0, 57.0], "gain": 7.0, "gain_interval": [4.0, 9.0]},
+}
+
+
+def test_the_winner_is_told_with_all_that_makes_it_honest() -> None:
+    final = view(trial(0, (58.0,), repeats=1, seed=1, retested=58.0), verdict=VERDICT)
+    said = summary(view(trial(0, (50.0,)), trial(1, (61.0,)), final=final))
+    assert "Best: trial 1, PCK 61.00 (the base config's own values: 50.00)" in said
+    assert "trial 1, re-tested PCK 58.00 ± 0.50, 95 % interval over images [56.00, 60.00]" in said
+    assert "gained over the base config: +8.00 [6.00, 10.00]" in said
+    assert "on test data that no trial saw: PCK 55.00 [52.00, 57.00], gained +7.00 [4.00, 9.00]" in said
+    assert "after it: trial 0: 50.00 ± 1.00" in said
+
+
+def test_where_the_base_config_wins_it_is_said() -> None:
+    verdict = {key: value for key, value in VERDICT.items() if not key.startswith("gain") and key != "test"}
+    verdict |= {"trial": 0, "ranking": VERDICT["ranking"][1:]}
+    said = summary(view(trial(0, (50.0,)), final=view(trial(0, (50.0,)), verdict=verdict)))
+    assert "no trial does better than the base config's own values" in said
+    assert "gained" not in said and "after it" not in said

@@ -1,0 +1,69 @@
+"""The final of a search, killed and restored: a winner over seeds, tested once on images that no trial saw."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from raypose.datasets.mpii import VAL
+from raypose.datasets.split import split_rows
+
+LIMIT_S = 240
+
+
+def test_the_best_is_repeated_and_tested_after_a_kill_too(home: Any, tiny_data: Path) -> None:
+    rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
+    driver = home.tune("--trials", "2", "--epochs", "1", *(f"--set={rule}" for rule in rules))
+    repetitions = home.path / "mlruns" / "experiments" / "exp" / "final" / "trials"
+    home.wait_for(lambda: list(repetitions.glob("*/epoch_*")), driver)
+    driver.kill()
+    driver.wait()
+    assert home.show()["state"] == "interrupted"
+    committed = {path: path.stat().st_ino for path in repetitions.glob("*/epoch_*")}
+    assert home.start("restore", "exp").wait(LIMIT_S) == 0, home.output()
+
+    view = home.show()
+    verdict, final = view["final"]["verdict"], view["final"]["trials"]
+    assert view["state"] == view["final"]["state"] == "finished"
+    assert [t["values"]["lr"] for t in view["trials"]] == [4.0e-3, 2.0e-3]
+    assert all(path.stat().st_ino == inode for path, inode in committed.items())
+    ranked = {r["trial"]: r for r in verdict["ranking"]}
+    assert 0 in ranked and len(final) == 2 * len(ranked) and all(len(r["figures"]) == 2 for r in ranked.values())
+    assert {t["seed"] for t in final} == {1, 2}
+    for trial in final:
+        retest = json.loads(Path(trial["folder"], "retest.json").read_text())
+        assert retest["metrics"]["PCK"] == trial["retested"]
+        assert sum(retest["images"]["counted"]) > 0 and trial["best"] is not None
+    assert_no_trial_saw_the_test_images(home, tiny_data, final)
+    assert Path(verdict["checkpoint"], "weights.pth").is_file()
+    assert len(verdict["test"]["interval"]) == 2
+    assert ("gain" in verdict["test"]) == ("gain" in verdict) == (verdict["trial"] != 0)
+    assert "on test data that no trial saw" in home.output()
+    assert_in_mlflow(home, view)
+    verdict_file = home.path / "mlruns" / "experiments" / "exp" / "final" / "verdict.json"
+    inode = verdict_file.stat().st_ino
+    assert home.start("restore", "exp").wait(LIMIT_S) == 0
+    assert verdict_file.stat().st_ino == inode, "tested a second time"
+
+
+def assert_no_trial_saw_the_test_images(home: Any, data: Path, final: list[dict[str, Any]]) -> None:
+    people = json.loads((data / VAL).read_text())
+    held_out = {people[row]["image"] for row in split_rows(data / VAL, 0.4, "test")}
+    assert 0 < len(held_out) < len({person["image"] for person in people})
+    for trial in final:
+        seen = json.loads(Path(trial["folder"], "retest.json").read_text())["images"]["names"]
+        assert seen and not held_out & set(seen)
+
+
+def assert_in_mlflow(home: Any, view: dict[str, Any]) -> None:
+    client = MlflowClient(f"sqlite:///{home.path / 'mlruns' / 'mlflow.db'}")
+    for name, each in (("exp", view), ("exp/final", view["final"])):
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        assert parent.info.status == "FINISHED" and len(runs) == len(each["trials"]) + 1
+        assert parent.data.metrics["winner_mean"] == view["final"]["verdict"]["mean"]
+    retested = {run.data.metrics["retested_PCK"] for run in runs if run is not parent}
+    assert retested == {trial["retested"] for trial in view["final"]["trials"]}
