@@ -96,9 +96,10 @@ def best_of_study(view: ExperimentView) -> dict[str, float]:
     best, verdict = view.best, _verdict(view)
     figures = {**best_of_trial(view, best), "best_trial": float(best.number)} if best else {}
     if best and verdict:
-        ends = {"gain_low": verdict["gain_interval"][0], "gain_high": verdict["gain_interval"][1]}
         figures |= {"winner": verdict["trial"], "winner_mean": verdict["mean"], "winner_spread": verdict["spread"]}
-        figures |= {"gain": verdict["gain"], **ends} if "gain" in verdict else {}
+        if "gain" in verdict:
+            low, high = verdict["gain_interval"]
+            figures |= {"gain": verdict["gain"], "gain_low": low, "gain_high": high}
     return {name: float(figure) for name, figure in figures.items()}
 
 

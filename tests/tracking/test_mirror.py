@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from raypose.tracking.client import connect
-from raypose.tracking.mirror import Mirror
+from raypose.tracking.mirror import STUDY, Mirror
 from raypose.tracking.store import Store
 from tests.tracking.conftest import Record
 
@@ -227,3 +227,24 @@ def test_an_experiment_that_takes_the_name_of_a_deleted_one_keeps_apart(
     assert new != old
     assert Mirror(store).sync(record.view)[number] == old
     assert client.get_run(new).info.experiment_id == client.get_run(old).info.experiment_id
+
+
+@pytest.mark.parametrize("gain", [{}, {"gain": 8.0, "gain_interval": [6.0, 10.0]}], ids=["base wins", "gained"])
+def test_a_verdict_is_mirrored_whether_or_not_anything_was_gained(
+    store: Store, record: Record, gain: dict[str, object]
+) -> None:
+    record.begin({"lr": 0.004})
+    record.epoch(0, 40.0)
+    record.end(0, "complete")
+    verdict = {"trial": 0, "mean": 39.5, "spread": 0.5, **gain}
+    view = replace(record.become("finished"), verdict=verdict)
+    Mirror(store).sync(view)
+    client = connect(store)
+    experiment = client.get_experiment_by_name(view.name)
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{STUDY}` != ''")
+    figures, expected = parent.data.metrics, {"winner": 0.0, "winner_mean": 39.5, "winner_spread": 0.5}
+    assert parent.info.status == "FINISHED" and {name: figures[name] for name in expected} == expected
+    assert {n: v for n, v in figures.items() if n.startswith("gain")} == (
+        {"gain": 8.0, "gain_low": 6.0, "gain_high": 10.0} if gain else {}
+    )

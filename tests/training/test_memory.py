@@ -23,6 +23,10 @@ from raypose.training.train import train
 MakeRun = Callable[..., Run]
 
 
+def models_alive() -> int:
+    return sum(type(o) is TopdownPoseEstimator for o in gc.get_objects())
+
+
 class Device:
     """Memory for `room` people at a time, and what was tried and trained on it."""
 
@@ -35,7 +39,7 @@ class Device:
     def take(self, people: int) -> None:
         """A batch comes in."""
         if people not in self.batches:  # the first of an attempt
-            self.models.append(sum(type(o) is TopdownPoseEstimator for o in gc.get_objects()))
+            self.models.append(models_alive())
         self.batches.append(people)
         if people > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -85,9 +89,11 @@ def no_collection() -> Iterator[None]:
 def test_the_effective_batch_and_the_schedule_stay(make_run: MakeRun, device: Device) -> None:
     run, parts = make_run(epochs=2), States()
     with no_collection():
+        before = models_alive()
         train(run, parts)
+        assert models_alive() == before
     assert device.steps == 6 and device.batches == [8] + [4] * 12
-    assert device.models[0] == device.models[1]  # the failed attempt's is gone
+    assert device.models[0] == device.models[1]  # the failed attempt's are gone
     assert read_json(run.folder / KEPT) == {"batch_size": 4, "accumulation": 2}
     log = (run.folder / "train.log").read_text()
     assert "batch 8 does not fit: 4 x 2 accumulated; the effective batch stays 8; BatchNorm sees 4" in log
