@@ -40,7 +40,7 @@ def test_an_outage_is_told_once_and_caught_up(
     for _ in range(30):
         thread.poke()
         time.sleep(0.1)
-    assert caplog.text.count("is behind") == 1
+    assert caplog.text.count(f"{store.address} is behind") == 1
     assert not heard
     blocked.unlink()
     assert thread.close(100) is None
