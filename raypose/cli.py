@@ -3,15 +3,13 @@
 Heavy stages are imported inside the verbs that need them, so that help and errors of the specification are instant.
 """
 
-import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from raypose.data_cli import data_app
 from raypose.errors import ExperimentError, RayposeError, Stopped
 from raypose.options import (
     DEFAULT_MLRUNS,
@@ -28,6 +26,8 @@ from raypose.options import (
     Trials,
     Weights,
     load_experiment,
+    open_console,
+    print_json,
 )
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
@@ -36,9 +36,7 @@ raypose tune search_spaces/lr.yaml   runs a search; kill it whenever you like
 raypose restore lr-1                 goes on exactly where it was
 raypose ui                           compares the trials in MLflow
 """
-WIDE = 200  # columns, in a file or a pipe
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-data_app = typer.Typer(help="Render the demo set, check a data folder.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 
@@ -94,7 +92,7 @@ def _run(work: Any, mlruns: Path) -> None:
     from raypose.screen import LiveScreen
     from raypose.tables import summary, trial_table
 
-    console = _console()
+    console = open_console()
     with LiveScreen(console).open() as screen:
         view = work(screen)
     if view.final:
@@ -121,14 +119,14 @@ def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> 
         except ExperimentError as error:
             typer.echo(f"raypose: {error}", err=True)
     if as_json:
-        _print_json([view.to_json(with_trials=False) for view in views])
+        print_json([view.to_json(with_trials=False) for view in views])
         return
     table = Table("experiment", "state", "trials", "metric", "best", "best trial")
     for view in views:
         done = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
         best = (f"{view.best.best:.2f}", str(view.best.number)) if view.best else ("-", "-")
         table.add_row(view.name, view.state, f"{done}/{view.total}", view.metric, *best)
-    _console().print(table if views else f"no experiments in {mlruns}; `raypose tune` makes one")
+    open_console().print(table if views else f"no experiments in {mlruns}; `raypose tune` makes one")
 
 
 @app.command()
@@ -145,11 +143,11 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
 
     view = read_view(find_experiment(mlruns.absolute(), experiment))
     if as_json:
-        _print_json(view.to_json())
+        print_json(view.to_json())
         return
     from raypose.tables import summary, trial_lines, trial_table
 
-    console = _console()
+    console = open_console()
     for each in [view, *([view.final] if view.final else [])]:
         console.print(trial_table(each))
         console.print(trial_lines(each), soft_wrap=True)
@@ -193,16 +191,16 @@ def plan(
     from raypose.tuning.plan import plan as make_plan
 
     numbers = range(sampled) if trial is None else [trial]
-    with LiveScreen(_console(stderr=True)).open() as screen:
+    with LiveScreen(open_console(stderr=True)).open() as screen:
         planned = make_plan(experiment, numbers, plot is not None, screen)
     if plot:
         from raypose.plots import draw_schedules
 
         draw_schedules(planned, plot)
     if as_json:
-        _print_json(planned)
+        print_json(planned)
     else:
-        _console().print(plan_text(experiment, planned), soft_wrap=True)
+        open_console().print(plan_text(experiment, planned), soft_wrap=True)
 
 
 @app.command("lr-range")
@@ -230,7 +228,7 @@ def lr_range(
     from raypose.space.rewrite import rewrite_value
     from raypose.tuning.plan import measure_range
 
-    with LiveScreen(_console(stderr=True)).open() as screen:
+    with LiveScreen(open_console(stderr=True)).open() as screen:
         found = measure_range(experiment, steps, screen)
     bounds = f"{{log_uniform: [{found['low']:g}, {found['high']:g}]}}"
     if plot:
@@ -240,7 +238,7 @@ def lr_range(
     if write:
         spec.write_text(rewrite_value(spec.read_text(encoding="utf-8"), ("space", "lr"), bounds), encoding="utf-8")
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         fell, best = found["losses"][0] - min(found["losses"]), min(found["losses"])
         typer.echo(f"the loss fell by {fell:.3g} to {best:.3g} in {len(found['losses'])} steps")
@@ -269,56 +267,6 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
         sound = sound and finding.sound
         typer.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.text}")
     raise typer.Exit(0 if sound else 1)
-
-
-@data_app.command("demo")
-def data_demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to render into; it must not exist or hold a demo set.")],
-    train: Annotated[int, typer.Option(help="Training people.", min=1)] = 800,
-    val: Annotated[int, typer.Option(help="Validation people.", min=1)] = 200,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.", min=0)] = 0,
-) -> None:
-    """Render the demo set: drawn people in MPII layout."""
-    from raypose.datasets.demo import ensure_demo
-    from raypose.screen import LiveScreen
-
-    with LiveScreen(_console()).open() as screen:
-        screen.say(f"rendering {train + val} people")
-        rendered = ensure_demo(folder.absolute(), train=train, val=val, seed=seed, on_progress=screen.progress)
-    typer.echo(f"{folder}: {'rendered' if rendered else 'is there already'}")
-
-
-@data_app.command("check")
-def data_check(
-    folder: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/.")],
-    deep: Annotated[bool, typer.Option("--deep", help="Decode every image too.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Is this a sound MPII layout? Counts, and every problem."""
-    from raypose.datasets.mpii import check_mpii
-
-    report = check_mpii(folder, deep=deep)
-    if as_json:
-        _print_json(dataclasses.asdict(report))
-    else:
-        typer.echo(
-            f"{folder}: {report.train_people} people to train on in {report.train_images} images, "
-            f"{report.val_people} to validate in {report.val_images}, {report.joints_labelled} joints; "
-            f"{len(report.problems)} problems"
-        )
-        for problem in report.problems:
-            typer.echo(f"  {problem.severity}: {problem}")
-    raise typer.Exit(2 if report.errors else 0)
-
-
-def _console(stderr: bool = False) -> Console:
-    """As wide as the terminal; wide enough for every table where there is none."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, default=str))
 
 
 def main() -> None:

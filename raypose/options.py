@@ -1,10 +1,11 @@
-"""What several verbs ask for, and the experiment that it describes. Runs in: command line."""
+"""What several verbs share: options, the experiment they describe, and how to print. Runs in: command line."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from raypose.errors import InputError
 
@@ -23,6 +24,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file: --set train.batch_size=16")
 ]
 DEFAULT_MLRUNS = Path("mlruns")
+WIDE = 200  # columns, in a file or a pipe
 
 
 def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
@@ -45,3 +47,14 @@ def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -
         if (value := getattr(experiment, name)) not in known and "://" not in value
     }
     return experiment.model_copy(update=paths)
+
+
+def open_console(stderr: bool = False) -> Console:
+    """As wide as the terminal; wide enough for every table where there is none."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+
+
+def print_json(value: Any) -> None:
+    """A value for programs."""
+    typer.echo(json.dumps(value, indent=1, default=str))
