@@ -27,7 +27,7 @@ NUMBERS: Final = {  # what it is, and the largest that makes sense; all are abov
 }
 FREEZE_SETS: Final = (
     *("none", "stem", "stage1", "stage2", "stage3", "stage4", "backbone"),
-    *("head.final_layer", "head.mlp", "head.gau", "head.cls", "norms"),
+    *("head", "head.final_layer", "head.mlp", "head.gau", "head.cls", "norms"),
 )
 PARTS: Final = FREEZE_SETS[1:]
 _PART: Final = rf"({'|'.join(part for part in PARTS if '.' not in part)}|(backbone|head)(\.[A-Za-z0-9_]+)+)"

@@ -17,6 +17,7 @@ from raypose.datasets.split import Part, split_rows
 from raypose.record.epochs import read_epochs, write_json
 from raypose.record.view import RETEST, best_epoch
 from raypose.space.run import Run
+from raypose.training.base import COLLECT
 from raypose.training.checkpoint import WEIGHTS
 from raypose.training.config import build_config
 from raypose.training.model import build_model
@@ -62,7 +63,7 @@ class MpiiHits(MpiiPCKAccuracy):
     hits = Hits([], [], [])
 
     def __init__(self, figure: str = "PCK") -> None:
-        super().__init__()
+        super().__init__(collect_device=COLLECT)
         self.joints = COUNTED.get(figure, ALL_COUNTED)
         self.distance = 0.1 if figure == "PCK@0.1" else self.thr
 

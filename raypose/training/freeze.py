@@ -26,6 +26,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "none": (),
     **{name: tuple(f"backbone.{s}" for s in STAGES[: n + 1]) for n, name in enumerate(STAGES)},
     "backbone": ("backbone",),
+    "head": ("head",),
     "head.cls": ("head.cls_x", "head.cls_y"),
 }
 

@@ -5,7 +5,7 @@ Runs in: a light process for each lane (`keep_lane`), GPU worker (`serve`). The 
 """
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,10 @@ def serve(settings: dict[str, Any]) -> None:
     import torch
     from mmengine import dist
 
+    from raypose.training.memory import release  # here, as the driver imports this module and must stay light
+    from raypose.training.train import train
+
+    gc.freeze()  # what is imported stays; MMEngine and raypose collect garbage several times a trial
     torch.set_num_threads(settings["cpus"])
     if torch.cuda.is_available():
         torch.cuda.set_device(ray.train.torch.get_device())
@@ -64,17 +68,14 @@ def serve(settings: dict[str, Any]) -> None:
         if offer[0] == "close":
             return
         number, run = offer[0]
-        error, again = _train(broker, number, run)
+        error, again = _train(train, broker, number, run)
         if first:
             ray.get(broker.end.remote(lane, number, error, again))
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
 
 
-def _train(broker: Any, number: int, run: dict[str, Any]) -> tuple[str | None, bool]:
+def _train(train: Callable[..., None], broker: Any, number: int, run: dict[str, Any]) -> tuple[str | None, bool]:
     """Train one trial; its own failure is returned, with whether to try again, and the lane lives on."""
-    from raypose.training.train import train  # here, as the driver imports this module and must stay light
 
     def report(metrics: Mapping[str, float], folder: Path) -> bool:
         stop: bool = ray.get(broker.committed.remote(number, int(folder.name.rsplit("_", 1)[1])))

@@ -1,5 +1,6 @@
 """Runs that are as small as a real training can be: rtmpose-n, 64x64, 24 people, three steps an epoch."""
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ SMALL = {"input_size": "64x64"}
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in one order, so that equal means bit-equal."""
+    """Sums in one order, so that equal means bit-equal; as in a lane, what is imported is not searched for garbage."""
+    gc.freeze()
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
@@ -63,3 +65,20 @@ def start(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "start.safetensors"
     save_file(model.state_dict(), file)
     return file
+
+
+def _walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield from _walk(child, f"{path}.{key}")
+    elif isinstance(node, list | tuple) and not all(isinstance(item, int | float) for item in node):
+        for number, child in enumerate(node):
+            yield from _walk(child, f"{path}.{number}")
+    else:
+        yield path, tuple(node) if isinstance(node, list | tuple) else node
+
+
+@pytest.fixture(scope="session")
+def walk() -> Callable[[Any], Iterator[tuple[str, Any]]]:
+    """A function that gives every value of a config with its path, lists of numbers as one tuple."""
+    return _walk

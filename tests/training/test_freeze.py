@@ -34,6 +34,7 @@ BACKBONE = ("stem", "stage1", "stage2", "stage3", "stage4")
 EXPECTED = {
     **{name: tuple(f"backbone.{s}." for s in BACKBONE[: n + 1]) for n, name in enumerate(BACKBONE)},
     "backbone": ("backbone.",),
+    "head": ("head.",),
     "head.final_layer": ("head.final_layer.",),
     "head.mlp": ("head.mlp.",),
     "head.gau": ("head.gau.",),

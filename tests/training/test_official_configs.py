@@ -22,24 +22,13 @@ from raypose.training.compat import PipelineSwitchHook
 from raypose.training.config import build_config
 
 MakeRun = Callable[..., Run]
+Walk = Callable[[Any], Iterator[tuple[str, Any]]]
 CONFIGS = Path(mmpose.__file__).parent / ".mim" / "configs"
 NAMED = [file.relative_to(CONFIGS) for file in CONFIGS.rglob("*.py") if "rtmpose" in str(file.relative_to(CONFIGS))]
 DISTILLER = Path("wholebody_2d_keypoint/dwpose/ubody/s1_dis/rtmpose_x_dis_l_coco-ubody-384x288.py")
 TUNABLE = sorted(set(NAMED) - {DISTILLER}, key=lambda path: path.name)  # by size, so that a model is built once
 WIDTH, HEIGHT = 64, 32
 SIZES = {"input_size": (WIDTH, HEIGHT), "sigma": (2.83, 2.0), "in_featuremap_size": (2, 1)}
-
-
-def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a config with its path, with lists of numbers as one tuple."""
-    if isinstance(node, dict):
-        for key, child in node.items():
-            yield from walk(child, f"{path}.{key}")
-    elif isinstance(node, list | tuple) and not all(isinstance(item, int | float) for item in node):
-        for number, child in enumerate(node):
-            yield from walk(child, f"{path}.{number}")
-    else:
-        yield path, tuple(node) if isinstance(node, list | tuple) else node
 
 
 def sizes_of(config: Config) -> set[tuple[Any, ...]]:
@@ -72,7 +61,7 @@ def test_there_are_55() -> None:
 
 
 @pytest.mark.parametrize("path", TUNABLE, ids=lambda path: path.stem)
-def test_an_official_config_at_another_size(make_run: MakeRun, path: Path) -> None:
+def test_an_official_config_at_another_size(make_run: MakeRun, walk: Walk, path: Path) -> None:
     init_default_scope("mmpose")
     run = make_run({"input_size": f"{WIDTH}x{HEIGHT}"}, model=str(CONFIGS / path))
     config = build_config(run)

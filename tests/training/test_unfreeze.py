@@ -196,7 +196,7 @@ def test_two_workers(make_run: MakeRun, start: Path) -> None:
     ranks = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", RANK, str(rank), plain],
-            cwd=run.folder.parent,  # where MMEngine collects results
+            cwd=run.folder.parent,
             env={**os.environ, "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             text=True,
@@ -207,6 +207,7 @@ def test_two_workers(make_run: MakeRun, start: Path) -> None:
     words = {"lost the other", "out of memory", "first", "second", "drift", "moved"}
     heard = [[line for line in lines if line in words] for lines in said]
     assert heard == [["lost the other", "second", "moved"], ["out of memory", "second", "moved"]]
+    assert not list(run.folder.parent.glob(".dist_test")), "results went through files, which two machines do not share"
     assert read_json(run.folder / KEPT) == {"batch_size": 3, "accumulation": 2}
     log = (run.folder / "train.log").read_text()
     assert "batch 6 does not fit: 3 x 2 accumulated; the effective batch stays 12; BatchNorm sees 3" in log
