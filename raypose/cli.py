@@ -225,24 +225,27 @@ def lr_range(
         spec, data=data, model=model, weights=weights, trials=None, epochs=None, settings=settings
     )
     from raypose.screen import LiveScreen
-    from raypose.space.rewrite import rewrite_value
+    from raypose.space.rewrite import write_range
     from raypose.tuning.plan import measure_range
 
+    text = spec.read_text(encoding="utf-8")
+    if write:
+        write_range(text, "lr", 1.0, 2.0)  # what cannot be written is told before the training
     with LiveScreen(open_console(stderr=True)).open() as screen:
         found = measure_range(experiment, steps, screen)
-    bounds = f"{{log_uniform: [{found['low']:g}, {found['high']:g}]}}"
     if plot:
         from raypose.plots import draw_range
 
         draw_range(found, plot)
     if write:
-        spec.write_text(rewrite_value(spec.read_text(encoding="utf-8"), ("space", "lr"), bounds), encoding="utf-8")
+        spec.write_text(write_range(text, "lr", found["low"], found["high"]), encoding="utf-8")
     if as_json:
         print_json(found)
     else:
         fell, best = found["losses"][0] - min(found["losses"]), min(found["losses"])
         typer.echo(f"the loss fell by {fell:.3g} to {best:.3g} in {len(found['losses'])} steps")
-        typer.echo(f"lr: {bounds}" + (f"   written to {spec}" if write else "   (--write puts it into the file)"))
+        bounds = f"lr: {{log_uniform: [{found['low']:g}, {found['high']:g}]}}"
+        typer.echo(bounds + (f"   written to {spec}" if write else "   (--write puts it into the file)"))
 
 
 @app.command()

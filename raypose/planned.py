@@ -1,5 +1,6 @@
 """What `raypose plan` found out, in words. Runs in: command line."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -63,9 +64,16 @@ def _trial_lines(trial: Mapping[str, Any]) -> Iterator[str]:
     yield f"\ntrial {trial['number']}: {values_text(trial['values'])}"
     yield f"  lr: peak {trial['peak_lr']:g} at an effective batch of {trial['effective_batch']}"
     yield f"  parameters: {trial['parameters']:,} of which {trial['frozen_parameters']:,} frozen"
-    weights = trial["weights"]
-    counts = ", ".join(f"{len(names)} {what}" for what, names in weights.items())
-    yield f"  weights: {counts}"
-    yield from (f"    {what}: {name}" for what in ("resampled", "skipped", "missing") for name in weights[what])
+    yield from _weights_lines(trial["weights"])
     yield from (f"  note: {notice}" for notice in trial["notices"])
     yield from (f"  {key}: {old} -> {new}" for key, (old, new) in trial["differences"].items())
+
+
+def _weights_lines(weights: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the file's tensors: those loaded as counts by part of the model, all others by name."""
+    yield "  weights: " + ", ".join(f"{len(names)} {what}" for what, names in weights.items())
+    if parts := Counter(".".join(name.split(".")[:2]) for name in weights["loaded"]):
+        yield "    loaded: " + ", ".join(f"{count} {part}" for part, count in parts.items())
+    yield from (f"    resampled: {name}" for name in weights["resampled"])
+    yield from (f"    skipped: {name}, {reason}" for name, reason in weights["skipped"].items())
+    yield from (f"    missing: {name}" for name in weights["missing"])

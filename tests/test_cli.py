@@ -22,6 +22,7 @@ def raypose(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["tune", "nix.yaml"], "nix.yaml: cannot be read: no such file"),
         (["tune", LR, "--epochs", "0"], "--set train.epochs: "),
         (["tune", LR, "--set", "train.epoks=3"], "--set train.epoks: unknown key; did you mean 'epochs'?"),
+        (["tune", LR, "--set", "space.model.backbone.widen=1"], "space.model.backbone.widen: "),
         (["tune", LR, "--set", "epochs"], "--set: 'epochs': expected KEY=VALUE"),
         (["tune", LR, "--model", "rtmpose-z"], "--set model: no preset 'rtmpose-z'"),
         (["tune", LR, "--data", "nowhere"], "nowhere is not a sound MPII layout"),
@@ -42,23 +43,17 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(arguments: list[str], sa
     assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (["space.model.backbone.widen=1"], "space.model.backbone.widen"),
-        (["space.optim_wrapper.optimizer.wd={uniform: [0, 0.1]}"], "the base config has no such key"),
-        (["space.codec.sigma={choice: [4, 5]}"], "the base config has no such key"),
-        (["space.freeze={choice: [none, backbone.stage9]}"], "freeze: 'backbone.stage9' names nothing in this model"),
-        (["weights=nix.pth"], "nix.pth: no such file"),
-    ],
-)
-def test_what_only_the_model_can_tell_is_found_before_anything_is_made(
-    settings: list[str], said: str, tiny_data: Path, tmp_path: Path
+def test_what_only_the_model_can_tell_is_found_all_at_once_before_anything_is_made(
+    tiny_data: Path, tmp_path: Path
 ) -> None:
+    settings = {
+        "space.optim_wrapper.optimizer.wd={uniform: [0, 0.1]}": "optimizer.wd: the base config has no such key",
+        "space.codec.sigma={choice: [4, 5]}": "codec.sigma: the base config has no such key",
+    }
     options = [f"--set={setting}" for setting in settings]
     done = raypose("tune", LR, "--data", str(tiny_data), *options, cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert all(said in done.stderr for said in settings.values()) and "Traceback" not in done.stderr
 
 
 def test_a_plan_shows_what_each_trial_changes_and_leaves_nothing(tiny_data: Path, tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from raypose.errors import SpecError
 from raypose.space import load_spec
+from raypose.space.load import parse_spec
+from raypose.tuning.plan import draw
 
 SPEC = """\
 # Mine.
@@ -33,33 +38,27 @@ def test_a_plan_of_one_trial_with_its_picture(tiny_data: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "trial 1: input_size 64x64, lr 0.001, freeze none, lr_mult.backbone 0.1" in done.stdout
     assert "trial 0:" not in done.stdout and "INFO" not in done.stdout + done.stderr
-    assert "resampled: head.cls_x.weight" in done.stdout and "lr: peak 0.001 at an effective batch of 8" in done.stdout
+    assert "resampled: head.cls_x.weight" in done.stdout and " backbone.stem, " in done.stdout
+    assert "lr: peak 0.001 at an effective batch of 8" in done.stdout
     table = {line.strip("│ ").split()[0]: line for line in done.stdout.splitlines() if line.startswith("│")}
     assert {"none", "stem", "stem+norms"} <= set(table) and "0%" in table["none"]
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lr.png", "spec.yaml"]
 
-    done = raypose("plan", "spec.yaml", "--data", str(tiny_data), "--sampled", "2", "--json", cwd=tmp_path)
-    planned = json.loads(done.stdout)
-    assert [trial["number"] for trial in planned["trials"]] == [0, 1]
-    assert planned["base_values"]["lr_mult.backbone"] == 1.0
+
+def test_trials_are_drawn_as_far_as_there_are_any() -> None:
+    experiment = parse_spec({"space": {"lr": {"log_uniform": [1e-4, 1e-2]}}, "search": {"trials": 3}})
+    base = {"lr": 4e-3}
+    assert [trial.number for trial in draw(experiment, base, range(9))] == [0, 1, 2]
+    assert draw(experiment, base, [2]) == draw(experiment, base, range(9))[2:]
+    with pytest.raises(SpecError, match="--trial: there is no trial 3; the last of 3 is 2"):
+        draw(experiment, base, [3])
 
 
 def test_a_range_test_writes_its_bounds_and_nothing_else(tiny_data: Path, tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC)
-    options = [
-        "--data",
-        str(tiny_data),
-        "--weights",
-        "none",
-        "--steps",
-        "150",
-        "--plot",
-        "range.png",
-        "--write",
-        "--json",
-    ]
+    options = f"--data {tiny_data} --weights none --steps 150 --plot range.png --write --json".split()
     done = raypose("lr-range", "spec.yaml", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

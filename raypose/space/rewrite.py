@@ -1,7 +1,9 @@
 """One value of a YAML file replaced, and every other character of it left alone. Runs in: command line."""
 
+import math
 from typing import Any
 
+import yaml
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
 from raypose.errors import SpecError
@@ -30,6 +32,19 @@ def rewrite_value(text: str, path: tuple[str, ...], flow: str) -> str:
     if not _reads_as(rewritten, _replaced(read_yaml(text).data, path, read_yaml(flow).data)):
         raise SpecError([f"{show_path(path)}: cannot be replaced by itself; write it as `key: value`, without & and *"])
     return rewritten
+
+
+def write_range(text: str, knob: str, low: float, high: float) -> str:
+    """The document with a logarithmic range for a knob of its space, under the conditions that the knob had.
+
+    Raises SpecError as `rewrite_value` does.
+    """
+    _find(compose(text), ("space", knob))
+    before = read_yaml(text).data["space"][knob]
+    kept = {key: before[key] for key in ("when", "also") if isinstance(before, dict) and key in before}
+    domain = {"log_uniform": [low, high], **kept}
+    flow = yaml.safe_dump(domain, default_flow_style=True, sort_keys=False, width=math.inf)
+    return rewrite_value(text, ("space", knob), flow.strip())
 
 
 def _find(node: Node | None, path: tuple[str, ...]) -> Node:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median, stdev
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -43,10 +44,11 @@ class LrRange:
 def lr_range(run: Run, steps: int = 200, low: float = 1e-6, high: float = 1.0) -> LrRange:
     """Train for `steps` optimizer steps with an LR from `low` to `high`, or until the loss has DIVERGED.
 
-    All LRs are values of the knob: at the effective batch, and by the LR rule, of the run, which has one worker.
-    Raises WorkError if the loss never falls.
+    All LRs are values of the knob: at the effective batch, and by the LR rule, of the run, which has one worker. It
+    trains on a GPU if there is one, and without mixed precision if not. Raises WorkError if the loss never falls.
     """
-    one = dataclasses.replace(run, values={**run.values, "lr": low})
+    gpu = torch.cuda.is_available()
+    one = dataclasses.replace(run, values={**run.values, "lr": low}, gpu=gpu, amp=run.amp and gpu)
     config = build_config(one)
     _prepare(config, high / low, steps * run.accumulation)
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder) / "log", "range") as config.experiment_name:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from raypose.errors import SpecError
 from raypose.record.folder import ExperimentFolder
 from raypose.record.study import Study
 from raypose.space.schema import Experiment
@@ -22,12 +23,15 @@ from raypose.tuning.prepare import (
 
 
 def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: Screen) -> dict[str, Any]:
-    """What `start` would check, and what the trials of these numbers would do; `curves`: also each one's schedule."""
+    """What `start` would check, and what the trials of these numbers would do; `curves`: also each one's schedule.
+
+    Raises SpecError if there is no trial of any of these numbers, and whatever `start` would.
+    """
     report = prepare_data(experiment, DEMO_FOLDER.absolute(), screen)
     screen.say("checking model, weights and knobs")
     with training_process() as ask:
         found = examine(ask, experiment, report)
-        drawn = [trial for trial in _draw(experiment, found["values"], max(numbers) + 1) if trial.number in numbers]
+        drawn = draw(experiment, found["values"], numbers)
         screen.say("building the trials' models")
         runs = [planned(experiment, trial, report) for trial in drawn]
         base = planned(experiment, Trial(0, {}), report)
@@ -53,13 +57,18 @@ def measure_range(experiment: Experiment, steps: int, screen: Screen) -> dict[st
         return asdict(ask("lr_range.lr_range", whole_batch, steps))
 
 
-def _draw(experiment: Experiment, base: Mapping[str, Any], count: int) -> list[Trial]:
-    """The first trials as `start` would draw them before any result is known, from a study in memory."""
+def draw(experiment: Experiment, base: Mapping[str, Any], numbers: Sequence[int]) -> list[Trial]:
+    """Those of these trials that there are, as `start` would draw them before any result is known.
+
+    `base` are the base config's own values of the knobs. Raises SpecError if there is no trial of any of the numbers.
+    """
     in_memory = experiment.model_copy(
         update={"search": experiment.search.model_copy(update={"storage": "sqlite:///:memory:"})}
     )
     saved = {"uid": "plan", "experiment": in_memory.model_dump(mode="json"), "base_values": dict(base)}
     study = Study(saved, ExperimentFolder(Path("planned")))
     study.fill_queue()
-    drawn = (study.next_trial() for _ in range(min(count, study.total)))
-    return [trial for trial in drawn if trial is not None]
+    if min(numbers) >= study.total:
+        raise SpecError([f"--trial: there is no trial {min(numbers)}; the last of {study.total} is {study.total - 1}"])
+    drawn = [study.next_trial() for _ in range(min(max(numbers) + 1, study.total))]
+    return [trial for trial in drawn if trial is not None and trial.number in numbers]

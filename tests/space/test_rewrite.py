@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raypose.errors import SpecError
-from raypose.space.rewrite import rewrite_value
+from raypose.space.rewrite import rewrite_value, write_range
 from raypose.space.yaml_lines import read_yaml
 
 NEW = "{log_uniform: [3.1e-4, 6.0e-3]}"
@@ -42,6 +42,17 @@ def test_a_blank_is_put_where_yaml_needs_one() -> None:
 
 def test_a_place_at_the_top() -> None:
     assert rewrite_value("model: x  # m\ndata: demo\n", ("data",), "1") == "model: x  # m\ndata: 1\n"
+
+
+def test_a_range_keeps_what_the_knob_depends_on() -> None:
+    text = "space:\n  freeze: {choice: [none, stem]}\n  lr: {uniform: [1, 2], when: {freeze: none}, also: [a.b]}  # c\n"
+    rewritten = write_range(text, "lr", 1e-5, 0.002)
+    assert rewritten.startswith(text.partition("  lr:")[0]) and rewritten.endswith("  # c\n")
+    kept = {"when": {"freeze": "none"}, "also": ["a.b"]}
+    assert read_yaml(rewritten).data["space"]["lr"] == {"log_uniform": [1e-5, 0.002], **kept}
+    assert write_range("space:\n  lr: 1\n", "lr", 0.1, 2.0) == "space:\n  lr: {log_uniform: [0.1, 2.0]}\n"
+    with pytest.raises(SpecError, match="space.lr: not in the file"):
+        write_range("space: {freeze: x}", "lr", 1.0, 2.0)
 
 
 @pytest.mark.parametrize(
