@@ -30,7 +30,7 @@ FREEZE_SETS: Final = (
     *("head", "head.final_layer", "head.mlp", "head.gau", "head.cls", "norms"),
 )
 PARTS: Final = FREEZE_SETS[1:]
-_PART: Final = rf"({'|'.join(part for part in PARTS if '.' not in part)}|(backbone|head)(\.[A-Za-z0-9_]+)+)"
+_PART: Final = rf"({'|'.join(part for part in PARTS if '.' not in part)}|neck|(backbone|neck|head)(\.[A-Za-z0-9_]+)+)"
 _CONFIG_KEY: Final = (
     r"(?!(lr|freeze|input_size|layer_decay|lr_mult|unfreeze)\.)[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+"
 )

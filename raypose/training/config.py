@@ -8,6 +8,7 @@ from mmengine.config import Config
 from raypose.datasets.mpii import VAL
 from raypose.datasets.split import split_rows
 from raypose.space.run import Run
+from raypose.training.input_size import dicts
 from raypose.training.knobs import apply_knobs
 from raypose.training.schedule import fitted_config
 
@@ -38,7 +39,8 @@ def _place(config: Config, run: Run) -> None:
     if run.amp:
         config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16" if run.gpu else "bfloat16")
     if not run.gpu or run.workers == 1:  # MMEngine would put new modules, not frozen ones, in SyncBN's place
-        config.model.backbone.norm_cfg = {**config.model.backbone.get("norm_cfg", {}), "type": PLAIN_BN}
+        for norm in (node for node in dicts(config.model) if node.get("type") == SYNC_BN):
+            norm["type"] = PLAIN_BN
     if not run.gpu:  # MMEngine would wrap the model for the GPU of the local rank
         wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False, "device_ids": None}
         config.model_wrapper_cfg = wrapper

@@ -34,7 +34,7 @@ def measure(model: nn.Module, size: tuple[int, int]) -> dict[str, float]:
     latency = _seconds(model, _images(model, size, 1))
     gpu = next(model.parameters()).is_cuda
     batch = BATCH if gpu else max(1, min(BATCH, int(PASS / latency)))
-    each = latency if batch == 1 else _seconds(model, _images(model, size, batch)) / batch
+    each = _seconds_each(model, size, batch, latency)
     for module, mode in modes.items():
         module.training = mode
     figures = (sum(p.numel() for p in model.parameters()), _forward_flops(model, size) / 2e9, 1e3 * latency, 1 / each)
@@ -88,6 +88,16 @@ def _shadow(model: nn.Module) -> Any:
 
 def _images(model: nn.Module, size: tuple[int, int], count: int) -> Tensor:
     return torch.zeros(count, 3, size[1], size[0], device=next(model.parameters()).device)
+
+
+def _seconds_each(model: nn.Module, size: tuple[int, int], batch: int, latency: float) -> float:
+    """Time an image among `batch`, which is halved until memory holds it; alone it takes `latency`."""
+    while batch > 1:
+        try:
+            return _seconds(model, _images(model, size, batch)) / batch
+        except torch.OutOfMemoryError:  # not the training's: its batch is another
+            batch //= 2
+    return latency
 
 
 def _seconds(model: nn.Module, images: Tensor) -> float:

@@ -33,7 +33,8 @@ class SeedHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed Python, NumPy and torch; loader processes take their seeds from torch's."""
-        set_random_seed((self.seed * 1009 + runner.epoch) * 1009 + dist.get_rank())
+        seed = (self.seed * 1009 + runner.epoch) * 1009 + dist.get_rank()
+        set_random_seed(seed % 2**32)  # NumPy takes no larger one
 
 
 class FiniteLossHook(Hook):

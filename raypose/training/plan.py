@@ -19,7 +19,7 @@ from raypose.space.run import Run
 from raypose.training.base import FIGURES, base_config
 from raypose.training.config import build_config
 from raypose.training.cost import COSTS, training_flops
-from raypose.training.freeze import freeze, frozen_modules, frozen_tensors
+from raypose.training.freeze import freeze, frozen_tensors
 from raypose.training.keys import dotted
 from raypose.training.knobs import base_value
 from raypose.training.layer_rates import check_groups, notices
@@ -31,7 +31,9 @@ from raypose.training.weights import Loaded
 def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     """The base config's own `values` of all knobs and its `full_epochs`, after a model was built and weights loaded.
 
-    Raises SpecError for metrics, knobs and freeze sets that name nothing, WeightsError for weights that do not fit.
+    `freeze_choices` are all that a trial may have, those of starting points too. Raises SpecError for metrics, knobs
+    and freeze sets that name nothing, for sets that leave nothing to train or freeze random weights, and WeightsError
+    for weights that do not fit.
     """
     problems = [problem for index, name in enumerate(metrics) if (problem := _metric_problem(name, first=index == 0))]
     values: dict[str, Value] = {}
@@ -68,7 +70,8 @@ def _metric_problem(name: str, first: bool) -> str | None:
 
 
 def _check_freeze(model: nn.Module, run: Run, loaded: Loaded, choice: str) -> None:
-    require_loaded(model, frozen_modules(model, choice), choice, loaded, run.weights)
+    shadow = copy.deepcopy(model)
+    require_loaded(shadow, freeze(shadow, choice), choice, loaded, run.weights)
 
 
 def _plain(knob: str, value: Any) -> Value:

@@ -17,7 +17,8 @@ from raypose.training.ema import fit_average
 RECIPE_STEPS = 210 * 44  # of the official MPII recipe: 210 epochs of 44 steps (8 x 64 people)
 WARMUP_SHARE = 1000 / RECIPE_STEPS
 MIN_WARMUP = 2  # steps: MMEngine's warm-up of one step never reaches its end
-FITTING = ("LinearLR", "ConstantLR", "CosineAnnealingLR")
+WARM_UPS = ("LinearLR", "ConstantLR")
+FITTING = (*WARM_UPS, "CosineAnnealingLR")
 BATCH_SIZE = "train_dataloader.batch_size"
 
 
@@ -26,7 +27,7 @@ def fitted_config(run: Run) -> Config:
     config = base_config(run.model)
     batch_size = int(run.values.get(BATCH_SIZE) or run.batch_size)
     config.train_dataloader.batch_size = batch_size
-    config.val_dataloader.batch_size = max(batch_size, 32)
+    config.val_dataloader.batch_size = batch_size  # where memory holds it for training, it does for validation
     config.optim_wrapper.accumulative_counts = run.accumulation
     fit_schedule(config, run, math.ceil(run.train_people / (batch_size * run.workers)))
     return config
@@ -75,18 +76,33 @@ def unfreeze_epoch(values: Mapping[str, Value], epochs: int) -> int | None:
 
 
 def _fits(scheduler: ConfigDict) -> bool:
-    """Other kinds count epochs in arguments of their own, or have a floor that is no share of each group's LR."""
-    warms_up = scheduler.get("by_epoch", True) or not scheduler.get("begin")
-    return warms_up and scheduler.type.split(".")[-1] in FITTING
+    """Other kinds count epochs in arguments of their own, or have a floor that is no share of each group's LR.
+
+    Of what counts iterations only a warm-up from the first one on is as long for any data.
+    """
+    if scheduler.get("by_epoch", True):
+        return _kind(scheduler) in FITTING
+    return _kind(scheduler) in WARM_UPS and not scheduler.get("begin")
 
 
 def _keep(scheduler: ConfigDict, stretched: bool) -> None:
-    """As the config has it, which suits its own epochs if no floor is above a small LR."""
-    if stretched or scheduler.get("eta_min"):
+    """As the config has it, which suits its own epochs if no floor is above a small LR.
+
+    What counts the iterations of a whole training, as a cosine does, counts those of the config's own data and batch.
+    """
+    counts_iterations = not scheduler.get("by_epoch", True) and _kind(scheduler) not in WARM_UPS
+    if stretched or counts_iterations or scheduler.get("eta_min"):
         known = ", ".join(FITTING)
         raise SpecError(
-            [f"model: {scheduler.type} in param_scheduler cannot follow a trial's epochs and LR; {known} can"]
+            [
+                f"model: {scheduler.type} in param_scheduler cannot follow a trial's epochs and LR; {known} can, "
+                "with by_epoch=True or as a warm-up from the first iteration on"
+            ]
         )
+
+
+def _kind(scheduler: ConfigDict) -> str:
+    return str(scheduler.type).split(".")[-1]
 
 
 def _floor_as_share(scheduler: ConfigDict, lr: float) -> None:

@@ -21,6 +21,7 @@ from raypose.training.memory import describe, fitting, release, split
 from raypose.training.model import build_model
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
+from raypose.training.weights import tell
 
 
 def train(run: Run, report: Report) -> None:
@@ -42,7 +43,7 @@ def train(run: Run, report: Report) -> None:
                 raise
         release()  # here, where no traceback holds the tensors any more
     if finished and run.retest:
-        retest(run)
+        retest(fits)
 
 
 def _train_phases(run: Run, given: Run, report: Report) -> bool:
@@ -71,7 +72,9 @@ def _train_until(end: int, run: Run, report: Report, name: str) -> bool:
     """Train to the end of an epoch; true if `report` asked to stop before the run's own end."""
     config = build_config(run)
     config.experiment_name = name
-    model, frozen, _ = build_model(config, run)
+    model, frozen, loaded = build_model(config, run)
+    if run.weights != "none":
+        tell(run.weights, model, loaded)
     keep_frozen = KeepFrozenHook(model, frozen, str(run.values.get("freeze", "none")), run.folder)
     with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(config, model, run, work_dir)

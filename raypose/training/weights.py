@@ -1,5 +1,7 @@
 """Where training starts from: read weights without running code, and fit them to the model. Runs in: GPU worker."""
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -8,6 +10,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,6 +25,7 @@ _ARRAYS = [
     *((maker, f"numpy.core.multiarray.{maker.__name__}") for maker in _MAKERS),
 ]
 DEMO_WEIGHTS = Path(__file__).parent / "demo_weights.safetensors"
+SHOWN = 3  # names in a line of the log
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def load_weights(model: nn.Module, source: str, config_source: dict[str, Any] | 
     """Load `source` into the model: demo, none, official (`config_source`, an init_cfg), a file or a URL.
 
     Backbone and whole-model files are both taken, and a head of another input size is resampled. Raises WeightsError
-    if the file cannot be read or nothing fits.
+    if the file cannot be read or no parameter of the backbone fits.
     """
     own = model.state_dict()
     if source == "none":
@@ -54,12 +58,31 @@ def load_weights(model: nn.Module, source: str, config_source: dict[str, Any] | 
     state = _with_prefixes(read_weights(source), own)
     resampled = resample(state, own)
     loaded = {k: v for k, v in state.items() if k not in resampled and k in own and own[k].shape == v.shape}
-    if not loaded and not resampled:
-        raise WeightsError(f"weights: {source}: none of its {len(state)} tensors fits the model")
+    if not any(name.startswith("backbone.") and name in loaded for name, _ in model.named_parameters()):
+        raise WeightsError(
+            f"weights: {source}: none of its {len(state)} tensors fits the model's backbone; "
+            f"{'demo is of rtmpose-n; ' if source == 'demo' else ''}"
+            "set weights: official, none, or a file of this model's weights"
+        )
     model.load_state_dict({**loaded, **resampled}, strict=False)
     skipped = {k: _reason(v, own.get(k)) for k, v in state.items() if k not in loaded and k not in resampled}
     missing = tuple(k for k in own if k not in loaded and k not in resampled)
     return Loaded(tuple(loaded), tuple(resampled), skipped, missing)
+
+
+def tell(source: str, model: nn.Module, loaded: Loaded) -> None:
+    """One line in the log; a warning if a part of the backbone starts from random numbers."""
+    random = {name for name, _ in model.named_parameters() if name.startswith("backbone.")} & set(loaded.missing)
+    MMLogger.get_current_instance().log(logging.WARNING if random else logging.INFO, describe(source, loaded))
+
+
+def describe(source: str, loaded: Loaded) -> str:
+    """For the log: what became of the tensors of the file and of the model."""
+    return (
+        f"weights {source}: {len(loaded.loaded)} tensors loaded, {len(loaded.resampled)} resampled, "
+        f"{len(loaded.skipped)} skipped{_first(loaded.skipped)}, "
+        f"{len(loaded.missing)} missing{_first(loaded.missing)}"
+    )
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
@@ -96,6 +119,11 @@ def _reason(tensor: Tensor, wanted: Tensor | None) -> str:
     if wanted is None:
         return "not in the model"
     return f"of shape {tuple(tensor.shape)}, where the model has {tuple(wanted.shape)}"
+
+
+def _first(names: Collection[str]) -> str:
+    shown = [*names][:SHOWN] + ["..."] * (len(names) > SHOWN)
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def _with_prefixes(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from raypose.space.run import Run
@@ -68,6 +68,31 @@ def test_times_are_of_one_image_and_of_many(model: nn.Module) -> None:
     many = max(count for count, *_ in shapes)
     assert set(shapes) == {(1, 3, 64, 96), (many, 3, 64, 96)} and 4 <= many <= 32
     assert 20 <= figures["latency_ms"] < 100 and 0.02 <= many / figures["images_per_s"] < 0.15
+
+
+class Narrow(nn.Conv2d):
+    """A model of one layer, so fast that 32 images are tried, on a device that holds `room` of them."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(3, 4, 3)
+        self.room = room
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor, samples: None, mode: str) -> Tensor:
+        if images.is_cpu:
+            self.batches.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(images)
+
+
+@pytest.mark.parametrize(("room", "tried"), [(32, [1, 32]), (9, [1, 32, 16, 8]), (1, [1, 32, 16, 8, 4, 2])])
+def test_the_throughput_is_of_as_many_images_as_memory_holds(room: int, tried: list[int]) -> None:
+    model = Narrow(room)
+    figures = measure(model, SIZE)
+    assert list(dict.fromkeys(model.batches)) == tried and figures["images_per_s"] > 0
+    if room == 1:
+        assert figures["images_per_s"] == pytest.approx(1e3 / figures["latency_ms"])
 
 
 def one_step(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, init_default_scope
@@ -152,22 +153,25 @@ def test_without_freezing_everything_moves(make_run: MakeRun, start: Path) -> No
     loaded, state = load_file(start), after_an_epoch(run)
     assert [name for name in loaded if torch.equal(state[f"model.{name}"], loaded[name])] == []
     assert not (run.folder / VERDICT).exists()
+    told = f"weights {start}: {len(loaded)} tensors loaded, 0 resampled, 0 skipped, 0 missing"
+    assert told in (run.folder / "train.log").read_text()
 
 
 def test_nothing_random_happens_in_frozen_modules(make_run: MakeRun, start: Path) -> None:
-    run = make_run({"freeze": "head.gau", "model.head.gau_cfg.dropout_rate": 0.5}, weights=str(start))
-    seen: set[bool] = set()
+    rates = {f"model.head.gau_cfg.{name}": 0.5 for name in ("dropout_rate", "drop_path")}
+    run = make_run({"freeze": "head.gau", **rates}, weights=str(start))
+    seen: set[tuple[type, bool]] = set()
 
     def look(module: nn.Module, inputs: Any) -> None:
-        if torch.is_grad_enabled() and isinstance(module, nn.Dropout):
-            seen.add(module.training)
+        if torch.is_grad_enabled() and isinstance(module, nn.Dropout | DropPath):
+            seen.add((type(module), module.training))
 
     handle = nn.modules.module.register_module_forward_pre_hook(look)
     try:
         train(run, keep_going)
     finally:
         handle.remove()
-    assert seen == {False}
+    assert seen == {(nn.Dropout, False), (DropPath, False)}
 
 
 def test_the_verdict_spans_attempts_and_tells_of_the_bytes(make_run: MakeRun, start: Path, tmp_path: Path) -> None:

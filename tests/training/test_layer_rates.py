@@ -118,6 +118,15 @@ def test_a_frozen_group_may_have_a_rate(make_run: MakeRun, start: Path, tmp_path
     assert not [name for name in found if ".stem." in name] and {lr for lr, _ in found.values()} == {PEAK, PEAK / 2}
 
 
+def test_a_shared_parameter_keeps_its_one_place(make_run: MakeRun, tmp_path: Path) -> None:
+    with built(make_run({"lr_mult.head.cls_y": 0.5}), tmp_path) as runner:
+        head = runner.model.head
+        head.cls_y.weight = head.cls_x.weight  # as `bypass_duplicate` of the recipe is for
+        groups = runner.build_optim_wrapper(runner.cfg.optim_wrapper).optimizer.param_groups
+    assert [group["lr"] for group in groups for p in group["params"] if p is head.cls_x.weight] == [PEAK / 2]
+    assert sum(len(group["params"]) for group in groups) == len(list(runner.model.parameters()))
+
+
 def test_a_wrapped_model_has_the_same_rates(make_run: MakeRun, tmp_path: Path) -> None:
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

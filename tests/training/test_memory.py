@@ -15,6 +15,7 @@ from torch.optim import AdamW
 
 from raypose.errors import WorkError
 from raypose.record.epochs import read_json
+from raypose.record.view import RETEST
 from raypose.space.run import Run
 from raypose.training.checkpoint import PLAIN, TENSORS
 from raypose.training.memory import KEPT, batch_of, describe, fitting, split
@@ -47,18 +48,25 @@ class Device:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device that holds four people at a time."""
+    """A device that holds four people at a time, in validation too."""
     device, loss, step = Device(room=4), TopdownPoseEstimator.loss, AdamW.step
+    predict = TopdownPoseEstimator.predict
 
     def limited(self: Any, inputs: Any, samples: Any) -> Any:
         device.take(len(inputs))
         return loss(self, inputs, samples)
+
+    def validated(self: Any, inputs: Any, samples: Any) -> Any:
+        if len(inputs) > device.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(self, inputs, samples)
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         device.steps += 1
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(TopdownPoseEstimator, "loss", limited)
+    monkeypatch.setattr(TopdownPoseEstimator, "predict", validated)
     monkeypatch.setattr(AdamW, "step", counted)
     return device
 
@@ -129,9 +137,10 @@ def test_it_goes_on_from_the_last_epoch_and_starts_small_the_next_time(make_run:
 
 
 def test_a_batch_among_the_values(make_run: MakeRun, device: Device) -> None:
-    run = make_run({"train_dataloader.batch_size": 6}, batch_size=8)
+    run = make_run({"train_dataloader.batch_size": 6}, batch_size=8, retest=True)
     train(run, States())
     assert device.batches == [6] + [3] * 8 and device.steps == 4
+    assert (run.folder / RETEST).is_file()  # in the parts that fit
     assert read_json(run.folder / KEPT) == {"batch_size": 3, "accumulation": 2}
 
 

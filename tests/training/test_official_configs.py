@@ -16,18 +16,22 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from torch import nn
 
 from raypose.errors import SpecError
+from raypose.space.knobs import name_problem, value_problem
 from raypose.space.run import Run
 from raypose.training.base import base_config
 from raypose.training.compat import PipelineSwitchHook
 from raypose.training.config import build_config
+from raypose.training.freeze import frozen_modules
 
 MakeRun = Callable[..., Run]
 Walk = Callable[[Any], Iterator[tuple[str, Any]]]
 CONFIGS = Path(mmpose.__file__).parent / ".mim" / "configs"
 NAMED = [file.relative_to(CONFIGS) for file in CONFIGS.rglob("*.py") if "rtmpose" in str(file.relative_to(CONFIGS))]
 DISTILLER = Path("wholebody_2d_keypoint/dwpose/ubody/s1_dis/rtmpose_x_dis_l_coco-ubody-384x288.py")
+RTMW = Path("wholebody_2d_keypoint/rtmpose/cocktail14/rtmw-m_8xb1024-270e_cocktail14-256x192.py")
 TUNABLE = sorted(set(NAMED) - {DISTILLER}, key=lambda path: path.name)  # by size, so that a model is built once
 WIDTH, HEIGHT = 64, 32
+CHANGED = {"head.out_channels", "norm_cfg.type", "loss.mask", "loss.mask_weight"}  # of a model, but for its size
 SIZES = {"input_size": (WIDTH, HEIGHT), "sigma": (2.83, 2.0), "in_featuremap_size": (2, 1)}
 
 
@@ -66,8 +70,14 @@ def test_an_official_config_at_another_size(make_run: MakeRun, walk: Walk, path:
     run = make_run({"input_size": f"{WIDTH}x{HEIGHT}"}, model=str(CONFIGS / path))
     config = build_config(run)
 
+    official = Config.fromfile(run.model)
+    assert config.optim_wrapper == {**official.optim_wrapper, "accumulative_counts": 1}
+    changed = {".".join(key.split(".")[-2:]) for key, _ in set(walk(config.model)) ^ set(walk(official.model))}
+    assert {key for key in changed if key.split(".")[-1] not in SIZES} <= CHANGED
+
     stale = sizes_of(base_config(run.model))
     values = list(walk(config._cfg_dict))
+    assert "SyncBN" not in [value for _, value in values]  # MMEngine's Runner would put new modules in its place
     assert [(place, value) for place, value in values if isinstance(value, tuple) and value in stale] == []
     sized = [(place.split(".")[-1], value) for place, value in values if place.split(".")[-1] in SIZES]
     # the head and its codec, the crops of three pipelines, and the codecs of the two that make labels
@@ -89,6 +99,18 @@ def test_an_official_config_at_another_size(make_run: MakeRun, walk: Walk, path:
         found = model.eval().val_step(pseudo_collate([val[0], val[1]]))
     assert [sample.pred_instances.keypoints.shape for sample in found] == [(1, 16, 2)] * 2
     assert [sample.input_size for sample in found] == [(WIDTH, HEIGHT)] * 2
+
+
+def test_the_neck_of_a_whole_body_config_is_a_part(make_run: MakeRun) -> None:
+    init_default_scope("mmpose")
+    config = build_config(make_run(model=str(CONFIGS / RTMW)))
+    config.model.backbone.pop("init_cfg")
+    with torch.device("meta"):
+        model = MODELS.build(config.model)
+    for part in ("neck", "neck.reduce_layers.0"):
+        assert value_problem("freeze", f"stem+{part}") is None and name_problem(f"lr_mult.{part}") is None
+        assert frozen_modules(model, part) == [model.get_submodule(part)]
+    assert name_problem("lr_mult.neckline") is not None
 
 
 def test_a_distiller_is_refused_with_its_students_config() -> None:

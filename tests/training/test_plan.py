@@ -86,6 +86,12 @@ def test_all_wrong_freeze_sets_at_once(make_run: MakeRun, start: Path) -> None:
     assert [problem.split("'")[1] for problem in caught.value.problems] == ["backbone.layer0", "head.class"]
 
 
+def test_a_freeze_set_that_leaves_nothing_to_train(make_run: MakeRun, start: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        examine(make_run(weights=str(start)), [], ["none", "backbone+head", "backbone"], ["PCK"])
+    assert caught.value.problems == ["freeze: 'backbone+head' leaves no parameter to train"]
+
+
 def test_freezing_random_weights_is_a_problem_of_each_set(make_run: MakeRun, start: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         examine(make_run(), [], ["none", "stem", "norms"], ["PCK"])

@@ -214,9 +214,11 @@ def test_the_epoch_of_unfreezing(share: float | None, epochs: int, epoch: int | 
 STEPS = "dict(type='MultiStepLR', milestones=[170, 200], by_epoch=True, begin=0, end=420)"
 POLY = "dict(type='PolyLR', eta_min=1e-4, begin=0, end=420, by_epoch=True)"
 LATE = "dict(type='LinearLR', begin=500, end=1000, by_epoch=False)"
+COSINE = "dict(type='CosineAnnealingLR', begin=0, end=100000, by_epoch=False)"
+LATE_COSINE = "dict(type='CosineAnnealingLR', begin=1000, end=100000, by_epoch=False)"
 
 
-@pytest.mark.parametrize("scheduler", [STEPS, POLY, LATE])
+@pytest.mark.parametrize("scheduler", [STEPS, POLY, LATE, COSINE, LATE_COSINE])
 def test_a_scheduler_that_cannot_follow_is_refused(make_run: MakeRun, tmp_path: Path, scheduler: str) -> None:
     file = tmp_path / "own.py"
     file.write_text(f"_base_ = '{COCO_T}'\nparam_scheduler = [{scheduler}]\n")
@@ -227,7 +229,7 @@ def test_a_scheduler_that_cannot_follow_is_refused(make_run: MakeRun, tmp_path: 
     with refused:
         build_config(make_run(model=str(file)))
     whole = make_run(model=str(file), schedule="full")
-    if scheduler == POLY:
+    if scheduler in (POLY, COSINE, LATE_COSINE):
         with refused:
             build_config(whole)
     else:

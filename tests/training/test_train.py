@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,6 +241,13 @@ def test_a_metric_without_a_figure_ends_the_training(make_run: MakeRun) -> None:
 
 def test_the_evaluator_reports_what_can_be_asked_for() -> None:
     assert set(FIGURES) == PCK
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4218, 4219, 2**31])
+def test_any_seed_of_a_trial_seeds_its_epochs(seed: int) -> None:
+    SeedHook(seed).before_train_epoch(SimpleNamespace(epoch=7))
+    assert torch.initial_seed() == (1009 * (1009 * seed + 7)) % 2**32
+    assert seed > 4218 or torch.initial_seed() == 1009 * (1009 * seed + 7)  # as in trainings of before
 
 
 class Seen(Hook):

@@ -17,7 +17,8 @@ from raypose.errors import WeightsError
 from raypose.space.run import Run
 from raypose.training.config import build_config
 from raypose.training.model import build_model
-from raypose.training.weights import Loaded, load_weights, read_weights
+from raypose.training.runner import registered
+from raypose.training.weights import Loaded, describe, load_weights, read_weights, tell
 
 MakeRun = Callable[..., Run]
 SIZED = {"head.mlp.1.weight", "head.cls_x.weight", "head.cls_y.weight"}  # tensors that depend on the input size
@@ -264,6 +265,51 @@ def test_nothing_that_fits(model: nn.Module, tmp_path: Path, content: Any) -> No
     with pytest.raises(WeightsError, match="w.pth: none of its [01] tensors fits the model"):
         load_weights(model, str(as_pth(content, tmp_path)), None)
     check(model, before, {}, Loaded((), (), {}, tuple(before)))
+
+
+def test_a_file_without_anything_for_the_backbone(model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    norm = "backbone.stem.0.bn.running_mean"  # statistics alone are nothing to start from
+    head = {name: tensor for name, tensor in tensors.items() if name.startswith("head.") or name == norm}
+    before = state_of(model)
+    with pytest.raises(WeightsError, match=r"w.safetensors: none of its \d+ tensors fits the model's backbone; set"):
+        load_weights(model, str(as_safetensors(head, tmp_path)), None)
+    check(model, before, {}, Loaded((), (), {}, tuple(before)))
+
+
+def test_demo_weights_are_of_one_model(make_run: MakeRun) -> None:
+    run = make_run(model="rtmpose-t", weights="demo")
+    with pytest.raises(WeightsError, match="demo is of rtmpose-n; set weights: official, none, or a file"):
+        build_model(build_config(run), run)
+
+
+@pytest.mark.parametrize(
+    ("lost", "level"),
+    [
+        ((), "INFO"),
+        (("head.final_layer.weight", "head.final_layer.bias"), "INFO"),
+        (("backbone.stem.0.bn.num_batches_tracked", "backbone.stem.0.bn.running_mean"), "INFO"),
+        (("backbone.stem.0.conv.weight",), "WARNING"),
+    ],
+    ids=["nothing", "of the head", "buffers", "of the backbone"],
+)
+def test_the_log_tells_what_was_loaded(
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path, lost: tuple[str, ...], level: str
+) -> None:
+    kept = {name: tensor for name, tensor in tensors.items() if name not in lost}
+    others = {f"{name}.other": torch.zeros(1) for name in lost}
+    file = str(as_safetensors(kept | others, tmp_path))
+    with registered(tmp_path / "log", "told"):
+        tell(file, model, load_weights(model, file, None))
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    names = f" ({', '.join(sorted(others))})" if others else ""
+    assert f" {level} - weights {file}: {len(kept)} tensors loaded, 0 resampled, {len(lost)} skipped{names}, " in line
+    assert f" {len(lost)} missing" in line and all(name in line for name in lost)
+
+
+def test_many_names_are_told_shortly(model: nn.Module, tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    content = {**tensors, **{f"other.{number}": torch.zeros(1) for number in range(9)}}
+    loaded = load_weights(model, str(as_safetensors(content, tmp_path)), None)
+    assert describe("w", loaded).endswith("9 skipped (other.0, other.1, other.2, ...), 0 missing")
 
 
 def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
