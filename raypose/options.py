@@ -40,11 +40,11 @@ def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -
             raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as train.batch_size=16")
         overrides[key] = value
     experiment = load_spec(spec, overrides)
-    words = {"data": ("demo",), "weights": ("demo", "none", "official"), "model": PRESETS}
+    words = {"data": ("demo",), "test": (), "weights": ("demo", "none", "official"), "model": PRESETS}
     paths = {
         name: str(Path(value).absolute())
         for name, known in words.items()
-        if (value := getattr(experiment, name)) not in known and "://" not in value
+        if isinstance(value := getattr(experiment, name), str) and value not in known and "://" not in value
     }
     return experiment.model_copy(update=paths)
 

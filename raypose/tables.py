@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from raypose.record.view import ExperimentView, TrialView
+from raypose.record.view import ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown
 
 STYLES = {"waiting": "dim", "running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red"}
@@ -76,7 +76,7 @@ def summary(view: ExperimentView) -> str:
     """The end of a run in words: the best trial beside the base config's own values, where its weights are."""
     best = view.best
     if best is None:
-        return f"{view.name}: no trial has finished an epoch; `raypose show {view.name}` tells why"
+        return f"{view.name}: no trial has come to a figure that counts; `raypose show {view.name}` tells why"
     lines = _front(view) if view.front else _winner(view, best)
     lines += [f"  trial {t.number} failed: {t.error}" for t in view.trials if t.state == "failed"]
     if view.final and view.final.verdict:
@@ -85,8 +85,8 @@ def summary(view: ExperimentView) -> str:
 
 
 def _winner(view: ExperimentView, best: TrialView) -> list[str]:
-    base = view.trials[0].best
-    against = f" (the base config's own values: {_figure(base)})" if base is not None else ""
+    base = view.trials[0]
+    against = f" (the base config's own values: {_figure(base.best)})" if base.ranks else ""
     return [
         f"Best: trial {best.number}, {view.metric} {_figure(best.best)}{against}",
         f"  {values_text(best.values)}",
@@ -109,8 +109,8 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
     """What the repetitions over seeds showed: winner, mean, spread, intervals, and the figure on unseen data."""
     metric, seeds = verdict["metric"], len(verdict["figures"])
     lines = [
-        f"Winner over {seeds} seed(s): trial {verdict['trial']}, re-tested {metric} {verdict['mean']:.2f} "
-        f"± {verdict['spread']:.2f}, 95 % interval over images {_interval(verdict['interval'])}",
+        f"Winner over {seeds} seed(s): trial {verdict['trial']}, re-tested {metric} {_over_seeds(verdict)}, "
+        f"95 % interval over images {_interval(verdict['interval'])}",
         f"  {values_text(verdict['values'])}",
     ]
     if verdict["trial"] == 0:
@@ -121,8 +121,18 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
         gain = f", gained {test['gain']:+.2f} {_interval(test['gain_interval'])}" if "gain" in test else ""
         figure = f"{test['figures'][metric]:.2f} {_interval(test['interval'])}"
         lines.append(f"  on test data that no trial saw: {metric} {figure}{gain}")
-    others = [f"trial {r['trial']}: {r['mean']:.2f} ± {r['spread']:.2f}" for r in verdict["ranking"][1:]]
-    return [*lines, *(["  after it: " + ", ".join(others)] if others else []), f"  checkpoint: {verdict['checkpoint']}"]
+    behind = [*verdict["ranking"][1:], *verdict.get("unranked", [])]
+    others = "; ".join(f"trial {ranked['trial']}: {_over_seeds(ranked)}" for ranked in behind)
+    return [*lines, *([f"  after it: {others}"] if others else []), f"  checkpoint: {verdict['checkpoint']}"]
+
+
+def _over_seeds(ranked: Mapping[str, Any]) -> str:
+    """A trial's mean and spread, where there are any, and how many of its seeds failed."""
+    parts = []
+    if "mean" in ranked:
+        spread = " (one seed)" if ranked["spread"] is None else f" ± {ranked['spread']:.2f}"
+        parts.append(f"{ranked['mean']:.2f}{spread}")
+    return ", ".join([*parts, *filter(None, [failed_seeds(ranked)])])
 
 
 def _interval(ends: list[float]) -> str:

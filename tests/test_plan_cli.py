@@ -59,9 +59,11 @@ def test_a_range_test_writes_its_bounds_and_nothing_else(tiny_data: Path, tmp_pa
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC)
     options = f"--data {tiny_data} --weights none --steps 150 --plot range.png --write --json".split()
+    options += ["--set", "resources.workers=2", "--set", "train.batch_size=4"]  # one process takes both batches
     done = raypose("lr-range", "spec.yaml", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
+    assert found["lrs"][1] / found["lrs"][0] == pytest.approx(1e6 ** (1 / 299))
     assert 1e-6 <= found["low"] * 10 <= found["high"] <= 1.0
     lines = zip(SPEC.splitlines(), spec.read_text().splitlines(), strict=True)
     ((before, after),) = [(old, new) for old, new in lines if old != new]

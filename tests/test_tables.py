@@ -18,10 +18,11 @@ def trial(number: int, curve: tuple[float, ...], **more: Any) -> TrialView:
         for n, pck in enumerate(curve, 1)
     )
     best = max(range(len(curve)), key=lambda n: curve[n])
-    known = {"seed": 0, "source": None, "repeats": None, "retested": None, **more}
     values: dict[str, Any] = {"lr": 0.001 * (number + 1)}
     folder = Path(f"t{number}")
-    return TrialView(number, "complete", values, epochs, curve[best], best + 1, 1, 4.0, None, None, folder, **known)
+    state = more.pop("state", "complete")
+    known = {"seed": 0, "source": None, "repeats": None, "retested": None, **more}
+    return TrialView(number, state, values, epochs, curve[best], best + 1, 1, 4.0, None, None, folder, **known)
 
 
 def view(*trials: TrialView, **more: Any) -> ExperimentView:
@@ -100,3 +101,24 @@ def test_where_the_base_config_wins_it_is_said() -> None:
     said = summary(view(trial(0, (50.0,)), final=view(trial(0, (50.0,)), verdict=verdict)))
     assert "no trial does better than the base config's own values" in said
     assert "gained" not in said and "after it" not in said
+
+
+def test_a_failed_trial_is_not_the_best_and_a_failed_base_config_is_no_measure() -> None:
+    said = summary(view(trial(0, (50.0,), state="failed"), trial(1, (40.0,)), trial(2, (45.0,), state="running")))
+    assert said.startswith("Best: trial 2, PCK 45.00\n") and "trial 0 failed: " in said
+    assert "no trial has come to a figure that counts" in summary(view(trial(0, (50.0,), state="failed")))
+
+
+def test_failed_seeds_and_a_single_figure_are_told() -> None:
+    worse = {"trial": 0, "mean": 50.0, "spread": None, "figures": [50.0], "failed": 2}
+    verdict = {
+        **VERDICT,
+        "figures": [57.5, 58.5],
+        "failed": 1,
+        "ranking": [VERDICT["ranking"][0], worse],
+        "unranked": [{"trial": 4, "figures": [], "failed": 3}],
+    }
+    said = summary(view(trial(0, (50.0,)), final=view(trial(0, (50.0,)), verdict=verdict)))
+    assert "Winner over 2 seed(s): trial 1, re-tested PCK 58.00 ± 0.50, 1 of 3 seeds failed, 95 %" in said
+    assert "after it: trial 0: 50.00 (one seed), 2 of 3 seeds failed; trial 4: 3 of 3 seeds failed" in said
+    assert "± 0.00" not in said

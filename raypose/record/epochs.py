@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def retire(epoch: Epoch) -> None:
     for file in epoch.folder.iterdir():
         if file.name != META:
             file.unlink()
+
+
+def copy_record(trial: Path, copy: Path) -> None:
+    """Copy the small files of a trial, above all its epochs' metrics with their times, but no tensors and no log."""
+    for file in (*trial.glob(f"epoch_*/{META}"), *trial.glob("*.json"), *trial.glob("config.py")):
+        target = copy / file.relative_to(trial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
+        _flush(target)
+
+
+def read_copied(copy: Path, origin: Path) -> tuple[Epoch, ...]:
+    """The epochs of a copied record; each has the weights that still lie where it was trained."""
+    metas = [(epoch, origin / epoch.folder.name / META) for epoch in read_epochs(copy)]
+    return tuple(replace(epoch, has_weights=_is_origin(meta, epoch)) for epoch, meta in metas)
+
+
+def _is_origin(meta: Path, copied: Epoch) -> bool:
+    """Another experiment may have come to be at the same place."""
+    there = read_json(meta) if meta.is_file() else {}
+    return bool(there == read_json(copied.folder / META)) and not there.get("retired", False)
 
 
 def read_json(path: Path) -> Any:

@@ -28,7 +28,7 @@ Hits = dict[str, list[int]]
 def repeat(experiment: Experiment, view: ExperimentView, epochs: int) -> tuple[Experiment, list[Point]]:
     """What a final trains: the best trials of a search and its base config, over seeds the search has not used."""
     assert experiment.final
-    ranked = sorted((t for t in view.trials if t.best is not None), key=lambda t: (-(t.best or 0), t.number))
+    ranked = sorted((t for t in view.trials if t.ranks), key=lambda t: (-(t.best or 0), t.number))
     distinct = [t for i, t in enumerate(ranked) if t.values not in [before.values for before in ranked[:i]]]
     chosen = distinct[: experiment.final.top]
     chosen += [t for t in view.trials[:1] if t not in chosen]
@@ -51,40 +51,49 @@ def retested(trial: Path, metric: str) -> float | None:
 
 
 def judge(final: ExperimentView) -> dict[str, Any]:
-    """Rank the repeated trials by their mean re-tested figures; the winner's interval, and its gain over trial 0.
+    """Rank the repeated trials, those that failed with the fewest seeds first, then by mean re-tested figure.
 
+    Told of the winner: its interval, and its gain over trial 0. Of trials whose every seed failed: that, `unranked`.
     Intervals are 95 % percentile intervals of a paired bootstrap over images (Efron & Tibshirani 1993, chapter 13).
     Raises WorkError if no repetition of any trial has come to its end.
     """
-    repeats = {n: [t for t in final.trials if t.repeats == n and t.retested is not None] for n in _repeated(final)}
-    ranking = sorted((_over_seeds(n, trials) for n, trials in repeats.items() if trials), key=lambda r: -r["mean"])
+    repeats = {n: [t for t in final.trials if t.repeats == n] for n in _repeated(final)}
+    rows = [_over_seeds(n, trials) for n, trials in repeats.items()]
+    ranking = sorted((row for row in rows if row["figures"]), key=lambda row: (row["failed"], -row["mean"]))
     if not ranking:
         raise WorkError(f"{final.name}: no repetition has come to its end; `raypose show {final.name}` tells why")
-    winner = _hits(repeats[ranking[0]["trial"]])
+    winner = _hits(_stood(repeats[ranking[0]["trial"]]))
     base_is_beaten = any(ranked["trial"] == 0 for ranked in ranking[1:])
-    against = compare(winner, _hits(repeats[0])) if base_is_beaten else {}
-    return {**ranking[0], "metric": final.metric, "interval": interval(winner), **against, "ranking": ranking}
+    against = compare(winner, _hits(_stood(repeats[0]))) if base_is_beaten else {}
+    others = {"ranking": ranking, "unranked": [row for row in rows if not row["figures"]]}
+    return {**ranking[0], "metric": final.metric, "interval": interval(winner), **against, **others}
 
 
 def _repeated(final: ExperimentView) -> list[int]:
     return sorted({t.repeats for t in final.trials if t.repeats is not None})
 
 
+def _stood(trials: Iterable[TrialView]) -> list[TrialView]:
+    return [t for t in trials if t.ranks and t.retested is not None]
+
+
 def _over_seeds(number: int, trials: list[TrialView]) -> dict[str, Any]:
-    """Mean and standard deviation of a trial's re-tested figures, and its best repetition's weights."""
-    figures = [t.retested for t in trials if t.retested is not None]
-    return {
-        "trial": number,
-        "values": trials[0].values,
-        "mean": statistics.fmean(figures),
-        "spread": statistics.stdev(figures) if len(figures) > 1 else 0.0,
-        "figures": figures,
-        "checkpoint": str(trials[figures.index(max(figures))].checkpoint),
-    }
+    """How often a trial failed; mean and standard deviation of its re-tested figures, its best repetition's weights."""
+    stood = _stood(trials)
+    figures = [t.retested for t in stood if t.retested is not None]
+    row = {"trial": number, "values": trials[0].values, "figures": figures, "failed": len(trials) - len(figures)}
+    if not figures:
+        return row
+    spread = statistics.stdev(figures) if len(figures) > 1 else None
+    best = stood[figures.index(max(figures))]
+    return {**row, "mean": statistics.fmean(figures), "spread": spread, "checkpoint": str(best.checkpoint)}
 
 
 def _hits(trials: Iterable[TrialView]) -> Hits:
-    """Hits summed over the seeds, image by image."""
+    """Hits summed over the seeds, image by image.
+
+    Each seed counts the same joints, so found / counted is the mean over the seeds, however many there are.
+    """
     images = [read_json(trial.folder / RETEST)["images"] for trial in trials]
     return {key: np.sum([i[key] for i in images], axis=0).tolist() for key in ("found", "counted")}
 

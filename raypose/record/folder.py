@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from raypose.errors import ExperimentError
-from raypose.record.epochs import read_json, write_json
+from raypose.record.epochs import copy_record, read_json, write_json
 
 VERDICT = "verdict.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -110,13 +110,20 @@ def check_name(mlruns: Path, name: str) -> None:
         raise ExperimentError(f"--name: '{name}' exists; go on with `raypose restore {name}`, or choose another name")
 
 
-def create_experiment(mlruns: Path, name: str | None, stem: str, saved: dict[str, Any]) -> ExperimentFolder:
-    """Make the folder with everything in it or not at all; without a name the first free `<stem>-<n>` is taken."""
+def create_experiment(
+    mlruns: Path, name: str | None, stem: str, saved: dict[str, Any], copied: Mapping[int, Path] | None = None
+) -> ExperimentFolder:
+    """Make the folder with everything in it or not at all; without a name the first free `<stem>-<n>` is taken.
+
+    `copied` are the folders of trials that are taken over, by the number each is to have here.
+    """
     if name is not None:
         check_name(mlruns, name)
     root = mlruns / "experiments"
     root.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
+    for number, trial in (copied or {}).items():
+        copy_record(trial, ExperimentFolder(staging).trial(number))
     write_json(staging / "spec.json", saved)
     staging.chmod(0o755)
     for final in [root / name] if name else (root / f"{_clean(stem)}-{n}" for n in itertools.count(1)):

@@ -1,13 +1,14 @@
 """What a study is given before it draws: the base config, starting points, a grid, others' trials. Runs in: driver."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypedDict
 
 from raypose.errors import SpecError
 from raypose.record.sampling import grid
 from raypose.record.view import ExperimentView
 from raypose.space.conditions import draw_order, holds
-from raypose.space.knobs import Value
+from raypose.space.knobs import Value, same
 from raypose.space.schema import Experiment
 
 # What a figure depends on besides the knobs: trials that differ in one of these cannot be compared.
@@ -15,15 +16,22 @@ SAME = ("model", "weights", "metric", "mode", "fixed", "lr_rule", "train", "test
 
 
 class Source(TypedDict):
-    """The trial of another experiment that is taken over as it was evaluated."""
+    """The trial of another experiment that is taken over as it was evaluated.
+
+    `folder` holds its record, which is copied, and `origin` its weights: it may have been taken over there itself.
+    """
 
     trial: str
     folder: str
+    origin: str
     state: str
 
 
 class Point(TypedDict, total=False):
-    """Values given to a trial, by knob; what is missing is drawn. A final's trial repeats another with its own seed."""
+    """Values given to a trial, by knob; what is missing is drawn. `seed` is its own, where it is not the search's.
+
+    `repeats` is the trial of the search that one of a final trains again.
+    """
 
     given: dict[str, Value]
     source: Source
@@ -38,8 +46,23 @@ def points(saved: Mapping[str, Any], experiment: Experiment) -> list[Point]:
         return repeated
     given = [saved["base_values"], *experiment.search.start]
     if experiment.search.sampler == "grid":
-        given += grid(experiment)
+        given += [point for point in grid(experiment) if not any(_is(experiment, point, tried) for tried in given)]
     return [*({"given": values} for values in given[: experiment.search.trials]), *saved.get("imported", [])]
+
+
+def _is(experiment: Experiment, point: Mapping[str, Value], tried: Mapping[str, Value]) -> bool:
+    """Whether values that were given, perhaps with more of knobs that do not exist there, are a point of the grid."""
+    return all(
+        key in tried and same(tried[key], value)
+        for name, value in point.items()
+        for key in (name, *experiment.space[name].also)
+    )
+
+
+def copied(saved: Mapping[str, Any], experiment: Experiment) -> dict[int, Path]:
+    """Of each trial that is taken over its number and the folder of the record to copy."""
+    given = enumerate(points(saved, experiment))
+    return {number: Path(point["source"]["folder"]) for number, point in given if "source" in point}
 
 
 def imported(experiment: Experiment, digest: str, other: ExperimentView, other_digest: str) -> list[Point]:
@@ -54,7 +77,13 @@ def imported(experiment: Experiment, digest: str, other: ExperimentView, other_d
     found: list[Point] = [
         {
             "given": dict(trial.values),
-            "source": {"trial": f"{other.name}/{trial.number}", "folder": str(trial.folder), "state": trial.state},
+            "seed": trial.seed,
+            "source": {
+                "trial": f"{other.name}/{trial.number}",
+                "folder": str(trial.folder),
+                "origin": str(trial.origin or trial.folder),
+                "state": trial.state,
+            },
         }
         for trial in other.trials
         if trial.state in ("complete", "pruned") and _could_be_drawn(experiment, trial.values)

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import SpecError
-from raypose.record.epochs import read_epochs
+from raypose.record.epochs import read_copied, read_epochs
 from raypose.record.final import retested
 from raypose.record.folder import ExperimentFolder
 from raypose.record.points import points
@@ -108,11 +108,6 @@ class Study:
         self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
         return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
 
-    def _folder(self, number: int) -> Path:
-        """The trial's folder: this experiment's, or where a trial that was taken over was trained."""
-        source = self._trials()[number].user_attrs.get("source")
-        return Path(source["folder"]) if source else self.folder.trial(number)
-
     def begin_attempt(self, number: int, attempt: int) -> None:
         """A lane begins attempt `attempt` (from 1) of this process's life at the trial."""
         if not self._is_finished(number):
@@ -139,7 +134,7 @@ class Study:
 
     def catch_up(self, number: int) -> bool:
         """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""
-        epochs = read_epochs(self._folder(number))
+        epochs = read_epochs(self.folder.trial(number))
         prune = [self.add_epoch(number, epoch) for epoch in epochs][-1:] == [True]
         source = self._trials()[number].user_attrs.get("source")
         if source:  # as it was judged there
@@ -158,7 +153,7 @@ class Study:
         """End a trial, once: complete with its best metric, pruned, or failed with the reason."""
         if self._is_finished(number):
             return
-        best = best_epoch(read_epochs(self._folder(number)), self.experiment.primary)
+        best = best_epoch(read_epochs(self.folder.trial(number)), self.experiment.primary)
         if error is not None or best is None:
             self._live[number].set_user_attr("error", error or "it ended before its first epoch")
             self._study.tell(number, state=TrialState.FAIL)
@@ -201,8 +196,9 @@ class Study:
         return Study(final.saved, final).view(worked_on) if final.exists else None
 
     def _view(self, trial: FrozenTrial, run_id: str | None) -> TrialView:
-        attrs, folder = trial.user_attrs, self._folder(trial.number)
-        epochs = read_epochs(folder)
+        attrs, folder = trial.user_attrs, self.folder.trial(trial.number)
+        source = attrs.get("source")
+        epochs = read_copied(folder, Path(source["origin"])) if source else read_epochs(folder)
         best = best_epoch(epochs, self.experiment.primary)
         return TrialView(
             number=trial.number,
@@ -217,9 +213,10 @@ class Study:
             run_id=run_id,
             folder=folder,
             seed=attrs.get("seed", self.experiment.search.seed),
-            source=attrs["source"]["trial"] if "source" in attrs else None,
+            source=source["trial"] if source else None,
             repeats=attrs.get("repeats"),
             retested=retested(folder, self.experiment.primary),
+            origin=Path(source["origin"]) if source else None,
         )
 
 

@@ -1,5 +1,6 @@
 """Plain values that describe an experiment to whoever shows or mirrors it. Runs in: driver, command line."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +29,9 @@ class Epoch:
 class TrialView:
     """One trial as the record knows it; `best` is the largest value of the experiment's metric in any epoch.
 
-    `source` names the trial of another experiment that was taken over; `repeats` is the trial of the search that this
-    one of a final repeats with its own `seed`, and `retested` the figure of its best weights, tested anew.
+    `source` names the trial of another experiment that was taken over, and `origin` the folder where it was trained and
+    has its weights; `repeats` is the trial of the search that this one of a final repeats with its own `seed`, and
+    `retested` the figure of its best weights, tested anew.
     """
 
     number: int
@@ -47,6 +49,12 @@ class TrialView:
     source: str | None
     repeats: int | None
     retested: float | None
+    origin: Path | None = None
+
+    @property
+    def ranks(self) -> bool:
+        """Has it a figure that counts? What failed after its best epoch, or did not stay frozen, has none."""
+        return self.best is not None and self.state != "failed"
 
     @property
     def at_best(self) -> dict[str, float]:
@@ -56,7 +64,8 @@ class TrialView:
     @property
     def checkpoint(self) -> Path | None:
         """Folder of the best epoch's weights, if there is one."""
-        return next((e.folder for e in self.epochs if e.number == self.best_epoch and e.has_weights), None)
+        best = next((e.folder for e in self.epochs if e.number == self.best_epoch and e.has_weights), None)
+        return self.origin / best.name if self.origin and best else best
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,8 @@ class ExperimentView:
 
     @property
     def best(self) -> TrialView | None:
-        """The trial with the largest metric, the earlier one on a tie; None before the first finite figure."""
-        scored = [t for t in self.trials if t.best is not None]
+        """The trial with the largest metric, the earlier one on a tie; None before the first figure that counts."""
+        scored = [t for t in self.trials if t.ranks]
         return max(scored, key=lambda t: (t.best, -t.number)) if scored else None
 
     @property
@@ -108,3 +117,9 @@ class ExperimentView:
 def best_epoch(epochs: tuple[Epoch, ...], metric: str) -> Epoch | None:
     """The epoch with the largest metric, the earlier one on a tie."""
     return max(epochs, key=lambda e: (e.metrics[metric], -e.number), default=None)
+
+
+def failed_seeds(ranked: Mapping[str, Any]) -> str | None:
+    """`1 of 3 seeds failed`, of a trial in a verdict's ranking; None if all came to their end."""
+    failed = ranked.get("failed", 0)
+    return f"{failed} of {len(ranked['figures']) + failed} seeds failed" if failed else None

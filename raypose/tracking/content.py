@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from raypose.record.view import Epoch, ExperimentView, TrialView
+from raypose.record.view import Epoch, ExperimentView, TrialView, failed_seeds
 from raypose.tracking.names import legal_metric, plain
 
 _LONGEST_ERROR = 5000  # MLflow cuts a tag at 8000 bytes
@@ -54,6 +54,7 @@ def study_tags(view: ExperimentView) -> dict[str, str | None]:
         "raypose.best_trial": str(view.best.number) if view.best else None,
         "raypose.front": ", ".join(map(str, view.front)) or None,
         "raypose.winner": str(verdict["trial"]) if verdict else None,
+        "raypose.winner_failed": failed_seeds(verdict) if verdict else None,
     }
 
 
@@ -96,7 +97,9 @@ def best_of_study(view: ExperimentView) -> dict[str, float]:
     best, verdict = view.best, _verdict(view)
     figures = {**best_of_trial(view, best), "best_trial": float(best.number)} if best else {}
     if best and verdict:
-        figures |= {"winner": verdict["trial"], "winner_mean": verdict["mean"], "winner_spread": verdict["spread"]}
+        figures |= {"winner": verdict["trial"], "winner_mean": verdict["mean"]}
+        if verdict["spread"] is not None:
+            figures["winner_spread"] = verdict["spread"]
         if "gain" in verdict:
             low, high = verdict["gain_interval"]
             figures |= {"gain": verdict["gain"], "gain_low": low, "gain_high": high}

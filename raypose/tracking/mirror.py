@@ -80,8 +80,9 @@ class Mirror:
         parent = self._run(client, STUDY, view.key, lambda: (view.name, round(1000 * time.time()), git_tags()))
         best, points = content.best_of_study(view), []
         if view.best and parent.lacks(best, *best):
-            # At the number of epochs behind it, the best figure so far makes a curve that only goes on.
-            points = content.best_points(best, view.best.epochs, sum(len(trial.epochs) for trial in view.trials))
+            # At the number of epochs and failures behind it, the best figure so far makes a curve that only goes on.
+            behind = sum(len(trial.epochs) + (trial.state == "failed") for trial in view.trials)
+            points = content.best_points(best, view.best.epochs, behind)
         _send(client, parent, [points], content.study_params(view), content.study_tags(view))
         _upload_study(client, parent, view.folder / "spec.json")
         return parent

@@ -12,7 +12,7 @@ from typing import Any
 from raypose.datasets.mpii import Report
 from raypose.errors import DataError, SpecError
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment, find_experiment
-from raypose.record.points import imported
+from raypose.record.points import copied, imported
 from raypose.record.study import Study, check_storage, read_view
 from raypose.record.view import ExperimentView
 from raypose.space.load import parse_spec
@@ -21,7 +21,7 @@ from raypose.tracking.background import MirrorThread
 from raypose.tracking.store import open_store
 from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
 from raypose.tuning.final import conclude, open_final
-from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_data, run_of, training_process
+from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_folders, run_of, training_process
 from raypose.tuning.run import run_trials
 
 
@@ -43,21 +43,22 @@ def start(
     open_store(mlruns)
     check_storage(experiment.search.storage)
     other = find_experiment(mlruns, take_over) if take_over else None
-    report = prepare_data(experiment, DEMO_FOLDER.absolute(), screen)
+    folders = prepare_folders(experiment, DEMO_FOLDER.absolute(), screen)
+    report = folders["data"]
     found = _check(experiment, report, screen)
     saved: dict[str, Any] = {
         "uid": uuid.uuid4().hex[:8],  # tells it from any other that ever had its name
         "experiment": experiment.model_dump(mode="json"),
         "base_values": found["values"],
         "full_epochs": found["full_epochs"],
-        "data": {"folder": str(report.folder), "digest": report.digest},
+        **{key: {"folder": str(each.folder), "digest": each.digest} for key, each in folders.items()},
     }
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
     screen.say("starting Ray")
     with cluster(address):
         _room(experiment, experiment.search.trials)
-        folder = create_experiment(mlruns, name, stem, saved)
+        folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment))
         with folder.held():
             return _work(Study(saved, folder), report, screen)
 
@@ -68,12 +69,14 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
     saved = folder.saved
     experiment = parse_spec(saved["experiment"])
     with folder.held():
-        report = prepare_data(experiment, Path(saved["data"]["folder"]), screen)
-        if report.digest != saved["data"]["digest"]:
-            raise DataError(
-                f"{report.folder} no longer holds the data that {folder.name} began with: put it back, "
-                "or start a new experiment"
-            )
+        folders = prepare_folders(experiment, Path(saved["data"]["folder"]), screen)
+        report = folders["data"]
+        for key, each in folders.items():
+            if each.digest != saved[key]["digest"]:
+                raise DataError(
+                    f"{key}: {each.folder} no longer holds what {folder.name} began with: put it back, "
+                    "or start a new experiment"
+                )
         study = Study(saved, folder)
         if study.view(worked_on=False).state == "finished":
             return _mirror_all(study, screen)

@@ -8,10 +8,12 @@ from typing import Any
 import ray
 
 from raypose.datasets.mpii import Report
+from raypose.datasets.split import Part
 from raypose.record.epochs import write_json
 from raypose.record.final import compare, interval, judge, repeat
 from raypose.record.folder import VERDICT, create_final
 from raypose.record.study import Study
+from raypose.space.run import Run
 from raypose.space.trial import Trial
 from raypose.tuning.cluster import Capacity
 from raypose.tuning.lane import test_weights
@@ -43,12 +45,17 @@ def conclude(final: Study, report: Report, room: Capacity) -> None:
 
 def _test(final: Study, ranked: Mapping[str, Any], report: Report, room: Capacity) -> dict[str, Any]:
     """Metrics and hits per image of a ranked trial's weights on the test data, found by one worker."""
-    trial, alone = Trial(ranked["trial"], ranked["values"]), dataclasses.replace(room, workers=1)
-    run = run_of(final.experiment, trial, report, alone, final.folder)
-    run = dataclasses.replace(run, weights=str(Path(ranked["checkpoint"]) / "weights.pth"))
-    part = "test"
-    if isinstance(final.experiment.test, str):
-        run, part = dataclasses.replace(run, data=Path(final.experiment.test)), "val"
+    run, part = on_test_data(final, ranked, report, room)
     worker = ray.remote(test_weights).options(num_cpus=room.per_worker["CPU"], num_gpus=room.gpus_per_worker)
     tested: dict[str, Any] = ray.get(worker.remote(dataclasses.asdict(run), part))
     return tested
+
+
+def on_test_data(final: Study, ranked: Mapping[str, Any], report: Report, room: Capacity) -> tuple[Run, Part]:
+    """What evaluates a ranked trial's weights: a share held out of the data, or another folder's validation part."""
+    trial, alone = Trial(ranked["trial"], ranked["values"]), dataclasses.replace(room, workers=1)
+    run = run_of(final.experiment, trial, report, alone, final.folder)
+    run = dataclasses.replace(run, weights=str(Path(ranked["checkpoint"]) / "weights.pth"))
+    if isinstance(final.experiment.test, str):
+        return dataclasses.replace(run, data=Path(final.experiment.test)), "val"
+    return run, "test"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from raypose.datasets.demo import ensure_demo
 from raypose.datasets.mpii import Report, require_sound
+from raypose.errors import SpecError
 from raypose.record.folder import ExperimentFolder
 from raypose.record.view import ExperimentView
 from raypose.space.domain import Choice
@@ -40,14 +41,36 @@ class Screen(Protocol):
 
 
 def prepare_data(experiment: Experiment, demo: Path, screen: Screen) -> Report:
-    """The data folder, sound; the demo set is rendered into `demo` if it is not there."""
-    if isinstance(experiment.test, str):
-        require_sound(Path(experiment.test))
-    if experiment.data != "demo":
-        return require_sound(Path(experiment.data))
-    screen.say(f"preparing the demo set in {demo}")
-    ensure_demo(demo, on_progress=screen.progress)
-    return require_sound(demo)
+    """The data folder, sound, beside sound test data."""
+    return prepare_folders(experiment, demo, screen)["data"]
+
+
+def prepare_folders(experiment: Experiment, demo: Path, screen: Screen) -> dict[str, Report]:
+    """`data`, and `test` if that is a folder, sound; the demo set is rendered into `demo` if it is not there.
+
+    Raises SpecError if both hold the same.
+    """
+    folder = demo if experiment.data == "demo" else Path(experiment.data)
+    test = Path(experiment.test) if isinstance(experiment.test, str) else None
+    if test and test.resolve() == folder.resolve():
+        raise _seen(test)
+    unseen = {"test": require_sound(test)} if test else {}
+    if experiment.data == "demo":
+        screen.say(f"preparing the demo set in {demo}")
+        ensure_demo(demo, on_progress=screen.progress)
+    report = require_sound(folder)
+    if test and unseen["test"].digest == report.digest:
+        raise _seen(test)
+    return {"data": report, **unseen}
+
+
+def _seen(test: Path) -> SpecError:
+    return SpecError(
+        [
+            f"test: {test} holds the data that trials are trained and chosen by; name another folder, "
+            "or a share of the validation images, such as 0.2"
+        ]
+    )
 
 
 def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity, folder: ExperimentFolder) -> Run:
@@ -97,9 +120,11 @@ def examine(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any]:
 
 
 def freeze_choices(experiment: Experiment) -> list[str]:
-    """All values that the knob freeze may take."""
+    """All values that the knob freeze may take, also those of starting points outside its space."""
     domain = experiment.space.get("freeze")
-    return [str(c) for c in domain.options] if isinstance(domain, Choice) else []
+    drawn = domain.options if isinstance(domain, Choice) else ()
+    given = [point["freeze"] for point in experiment.search.start if "freeze" in point]
+    return list(dict.fromkeys(str(choice) for choice in (*drawn, *given)))
 
 
 @contextmanager

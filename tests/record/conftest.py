@@ -8,6 +8,7 @@ import pytest
 
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
+from raypose.record.points import copied
 from raypose.record.study import Study
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
@@ -25,7 +26,7 @@ class Records:
         """An experiment from a specification and the base config's values."""
         experiment = parse_spec({"train": {"epochs": EPOCHS}, "prune": {"pruner": "none"}, **spec})
         saved = {"uid": "a1b2", "experiment": experiment.model_dump(mode="json"), "base_values": dict(base), **more}
-        return create_experiment(self.root, None, "exp", saved)
+        return create_experiment(self.root, None, "exp", saved, copied(saved, experiment))
 
     def run(self, folder: ExperimentFolder, figures: Any) -> Study:
         """Every trial to its end, with `figures(trial, epoch)` as its metrics."""
@@ -41,11 +42,15 @@ class Records:
         study.begin_attempt(trial.number, 1)
         home = study.folder.trial(trial.number)
         for number in range(1, study.experiment.train.epochs + 1):
-            staging = staging_folder(home, number)
-            (staging / "state").write_bytes(b"x")
-            commit_epoch(staging, number, figures(trial, number), 1.0)
+            self.commit(home, number, figures(trial, number))
             study.add_epoch(trial.number, read_epochs(home)[-1])
         study.finish(trial.number)
+
+    def commit(self, home: Path, number: int, metrics: Mapping[str, float]) -> None:
+        """One epoch of a trial, as a worker writes it."""
+        staging = staging_folder(home, number)
+        (staging / "state").write_bytes(b"x")
+        commit_epoch(staging, number, metrics, 1.0)
 
 
 @pytest.fixture

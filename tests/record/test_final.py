@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raypose.errors import WorkError
-from raypose.record.epochs import write_json
+from raypose.record.epochs import read_epochs, write_json
 from raypose.record.final import compare, interval, judge, repeat
 from raypose.record.folder import VERDICT, create_final
 from raypose.record.study import Study, read_view
@@ -31,14 +31,16 @@ def hits(share: float, seed: int) -> dict[str, list[int]]:
 
 
 def run_final(records: Any, shares: Any) -> Study:
-    """The final of a finished search; `shares(trial)` is the share of joints that a repetition finds."""
+    """The final of a finished search; a repetition finds the share `shares(trial)` of the joints, or fails for None."""
     folder = records.make(SPEC, BASE, full_epochs=5)
     search = records.run(folder, pck)
     experiment, points = repeat(search.experiment, search.view(worked_on=True), 5)
     create_final(folder, {**folder.saved, "experiment": experiment.model_dump(mode="json"), "points": points})
     final = records.run(folder.final, pck)
     for trial in final.view(worked_on=True).trials:
-        found = {**hits(0.5, 0), "found": hits(shares(trial), 0)["found"]}
+        if (share := shares(trial)) is None:
+            continue
+        found = {**hits(0.5, 0), "found": hits(share, 0)["found"]}
         figure = 100 * sum(found["found"]) / sum(found["counted"])
         write_json(trial.folder / RETEST, {"epoch": 5, "metrics": {"PCK": figure}, "images": found})
     return Study(folder.final.saved, folder.final)
@@ -80,10 +82,58 @@ def test_the_winner_has_the_best_mean_not_the_best_single_figure(records: Any) -
     assert verdict["gain"] == pytest.approx(verdict["mean"] - verdict["ranking"][2]["mean"])
 
 
-def test_without_any_repetition_there_is_no_winner(records: Any) -> None:
-    final = run_final(records, lambda _: 0.5)
-    for trial in final.view(worked_on=True).trials:
-        (trial.folder / RETEST).unlink()
+def test_a_failed_trial_is_neither_the_best_nor_repeated(records: Any) -> None:
+    folder = records.make({**SPEC, "final": {"top": 5, "seeds": 1}}, BASE)
+    study = Study(folder.saved, folder)
+    study.fill_queue()
+    while (trial := study.next_trial()) is not None:
+        if trial.number == 3:  # the best figure of all, and then it diverged
+            records.commit(folder.trial(3), 1, {"PCK": 99.0})
+            study.add_epoch(3, read_epochs(folder.trial(3))[0])
+            study.finish(3, error="DivergedError: the loss is not finite in epoch 2, step 3")
+        else:
+            records.train(study, trial, pck)
+    view = study.view(worked_on=True)
+    assert view.trials[3].state == "failed" and view.trials[3].best == 99.0
+    assert view.best is not None and view.best.number != 3
+    _, again = repeat(study.experiment, view, 5)
+    assert sorted(point["repeats"] for point in again) == [0, 1, 2, 4, 5]
+
+
+def test_a_trial_that_fails_with_other_seeds_ranks_behind_those_that_never_do(records: Any) -> None:
+    numbers: list[int] = []
+
+    def shares(trial: Any) -> float | None:
+        numbers[:] = list(dict.fromkeys([*numbers, trial.repeats]))
+        if trial.repeats == numbers[0]:
+            return 0.9 if trial.seed == 8 else None  # the highest figure of all, and two failures
+        if trial.repeats == numbers[1]:
+            return 0.3 + trial.seed / 100
+        return None if trial.seed == 9 else 0.5 + trial.seed / 100  # the base config, once
+
+    view = run_final(records, shares).view(worked_on=True)
+    verdict = judge(view)
+    assert [(r["trial"], r["failed"], len(r["figures"])) for r in verdict["ranking"]] == [
+        (numbers[1], 0, 3),
+        (0, 1, 2),
+        (numbers[0], 2, 1),
+    ]
+    assert verdict["failed"] == 0 and verdict["unranked"] == []
+    assert verdict["spread"] > 0 and verdict["ranking"][2]["spread"] is None
+    # Hits are summed over three seeds here and two there; each seed counts the same joints, so the ratios are means.
+    assert verdict["gain"] == pytest.approx(verdict["mean"] - verdict["ranking"][1]["mean"])
+    assert verdict["gain_interval"][0] < verdict["gain"] < verdict["gain_interval"][1] < 0
+
+
+def test_a_trial_that_fails_with_every_seed_is_named_and_without_any_repetition_there_is_no_winner(
+    records: Any,
+) -> None:
+    final = run_final(records, lambda trial: None if trial.repeats == 0 else 0.5)
+    verdict = judge(final.view(worked_on=True))
+    assert [(r["trial"], r["failed"], r["figures"]) for r in verdict["unranked"]] == [(0, 3, [])]
+    assert "gain" not in verdict and 0 not in [r["trial"] for r in verdict["ranking"]]
+    for retest in final.folder.path.glob(f"trials/*/{RETEST}"):
+        retest.unlink()
     with pytest.raises(WorkError, match="no repetition has come to its end"):
         judge(final.view(worked_on=True))
 

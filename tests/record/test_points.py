@@ -1,15 +1,18 @@
 """What a study is given, and what exists only under a condition: every trial has exactly the knobs it should have."""
 
+import shutil
 from typing import Any
 
 import pytest
 
 from raypose.errors import SpecError
+from raypose.record.epochs import write_json
 from raypose.record.folder import ExperimentFolder
 from raypose.record.points import imported
 from raypose.record.study import Study, read_view
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
+from raypose.tables import summary
 
 LR = {"log_uniform": [1e-4, 1e-1]}
 FREEZE = {"choice": ["none", "stem", "backbone"]}
@@ -34,13 +37,14 @@ def test_a_conditional_knob_is_drawn_only_where_it_exists(records: Any, sampler:
 
 def test_a_grid_has_each_point_that_can_exist_once(records: Any) -> None:
     space = {
-        "lr_mult.backbone": {"choice": [0.1, 0.5], "when": {"freeze": "none"}},
+        "lr_mult.backbone": {"choice": [0.1, 1.0], "when": {"freeze": "none"}},
         "freeze": {"choice": ["none", "stem"]},
-        "lr": {"choice": [1e-3, 1e-2]},
+        "lr": {"choice": [1e-3, BASE["lr"]]},
     }
-    study = records.run(records.make({"space": space, "search": {"sampler": "grid", "trials": 99}}, BASE), pck)
-    points = [tuple(sorted(t.values.items())) for t in study.view(worked_on=False).trials[1:]]
-    assert len(points) == len(set(points)) == 2 * 2 + 2
+    search = {"sampler": "grid", "trials": 99, "start": [{"freeze": "stem", "lr": 1e-3}]}
+    study = records.run(records.make({"space": space, "search": search}, BASE), pck)
+    points = [tuple(sorted(t.values.items())) for t in study.view(worked_on=False).trials]
+    assert len(points) == len(set(points)) == 2 * 2 + 2  # with trial 0 and the starting point, which are two of them
 
 
 def test_one_drawn_value_drives_several_keys_but_trial_0_keeps_the_configs(records: Any) -> None:
@@ -66,6 +70,45 @@ def take_over(records: Any, other: ExperimentFolder, spec: dict[str, Any], diges
     points = imported(parse_spec({"train": {"epochs": 3}, **spec}), digest, read_view(other), "d")
     folder: ExperimentFolder = records.make(spec, BASE, imported=points)
     return folder
+
+
+def two_figures(trial: Trial, epoch: int) -> dict[str, float]:
+    lr = float(str(trial.values["lr"]))
+    return {"PCK": 100 * lr + epoch, "latency_ms": 5 + 10 * abs(lr - 0.02)}
+
+
+def test_what_was_taken_over_outlives_its_source(records: Any) -> None:
+    spec = {"metric": ["PCK", "latency_ms"], "mode": ["max", "min"], "space": {"lr": LR}}
+    other = records.make({**spec, "search": {"trials": 4, "seed": 5}}, {"lr": 4e-3})
+    records.run(other, two_figures)
+    write_json(other.trial(1) / "cost.json", {"gflops": 1.0})
+    (other.trial(1) / "train.log").write_text("long")
+    middle = take_over(records, other, {**spec, "search": {"trials": 1}})
+    records.run(middle, two_figures)
+    ours = take_over(records, middle, {**spec, "search": {"trials": 1}})
+    records.run(ours, two_figures)
+
+    before = read_view(ours)
+    assert [t.seed for t in before.trials] == [0, 0, 5, 5, 5, 5]
+    taken = before.trials[3]
+    assert (taken.source, taken.folder) == (f"{middle.name}/2", ours.trial(3))
+    assert taken.checkpoint == other.trial(1) / "epoch_0003"  # where it was trained, two experiments away
+    assert sorted(f.name for f in taken.folder.iterdir()) == ["cost.json", "epoch_0001", "epoch_0002", "epoch_0003"]
+    assert [f.name for f in (taken.folder / "epoch_0003").iterdir()] == ["meta.json"]
+    written = [(trial / "epoch_0003" / "meta.json").stat().st_mtime for trial in (taken.folder, other.trial(1))]
+    assert written[0] == written[1]  # MLflow is told when it was
+
+    shutil.rmtree(other.path)
+    shutil.rmtree(middle.path)
+    after = read_view(ours)
+    assert [(t.best, t.at_best, t.seconds) for t in after.trials] == [
+        (t.best, t.at_best, t.seconds) for t in before.trials
+    ]
+    assert after.front == before.front and summary(after).startswith("Pareto front")
+    assert after.trials[3].checkpoint is None
+    other.path.mkdir()
+    records.commit(other.trial(1), 3, {"PCK": 1.0, "latency_ms": 1.0})  # another experiment of the same name
+    assert read_view(ours).trials[3].checkpoint is None
 
 
 def test_finished_trials_of_another_experiment_count_as_evaluated(records: Any) -> None:
@@ -117,12 +160,8 @@ def test_two_metrics_make_a_front_that_survives_a_restart(records: Any) -> None:
         "search": {"trials": 12},
     }
 
-    def figures(trial: Trial, epoch: int) -> dict[str, float]:
-        lr = float(str(trial.values["lr"]))
-        return {"PCK": 100 * lr + epoch, "latency_ms": 5 + 10 * abs(lr - 0.02)}
-
     folder = records.make(spec, {"lr": 4e-3})
-    view = records.run(folder, figures).view(worked_on=False)
+    view = records.run(folder, two_figures).view(worked_on=False)
     found = [(t.at_best["PCK"], t.at_best["latency_ms"]) for t in view.trials]
     beaten = [any(p >= a and q <= b and (p, q) != (a, b) for p, q in found) for a, b in found]
     assert view.state == "finished" and set(view.front) == {n for n, lost in enumerate(beaten) if not lost}

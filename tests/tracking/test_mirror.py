@@ -248,3 +248,17 @@ def test_a_verdict_is_mirrored_whether_or_not_anything_was_gained(
     assert {n: v for n, v in figures.items() if n.startswith("gain")} == (
         {"gain": 8.0, "gain_low": 6.0, "gain_high": 10.0} if gain else {}
     )
+
+
+def test_a_best_trial_that_fails_gives_the_curve_back(store: Store, record: Record) -> None:
+    for pck in (40.0, 60.0):
+        record.epoch(record.begin({"lr": 0.004}), pck)
+    record.end(0, "complete")
+    Mirror(store).sync(record.view)
+    record.end(1, "failed", "DivergedError: the loss is not finite")
+    Mirror(store).sync(record.view)
+    client = connect(store)
+    experiment = client.get_experiment_by_name(record.view.name)
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], f"tags.`{STUDY}` != ''")
+    assert parent.data.metrics["best_PCK_0.1"] == 40.0 and parent.data.tags["raypose.best_trial"] == "0"

@@ -1,12 +1,27 @@
 """Whole experiments as a user runs them: real Ray, real trainings on a tiny set, real MLflow, and real kills."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
+
+from raypose.datasets.demo import render_demo
+from raypose.datasets.mpii import TRAIN, require_sound
+from raypose.errors import DataError, SpecError
+from raypose.options import load_experiment
+from raypose.record.epochs import commit_epoch, staging_folder
+from raypose.record.folder import ExperimentFolder, create_experiment
+from raypose.record.study import Study
+from raypose.record.view import ExperimentView
+from raypose.space.load import parse_spec
+from raypose.tuning.experiment import resume
+from raypose.tuning.prepare import freeze_choices, prepare_data
 
 START_S = 240
 
@@ -81,13 +96,87 @@ def test_one_of_two_workers_killed_the_trial_goes_on_from_its_last_epoch(home: A
     assert all(path.stat().st_ino == inode for path, inode in inodes.items())
 
 
-def test_failing_trials_and_too_large_wishes(home: Any) -> None:
-    driver = home.tune("--trials", "2", "--epochs", "1", "--set", "space={lr: {choice: [1.0e+9]}}")
+def evaluated(home: Any, *settings: str) -> ExperimentFolder:
+    """The experiment `earlier`, as if its two trials had been trained: never beaten in PCK, always in latency."""
+    spec, options = home.path / "lr.yaml", {"data": str(home.data), "trials": 2, "epochs": 1}
+    experiment = load_experiment(spec, settings=list(settings), **options).model_dump(mode="json")
+    data = {"folder": str(home.data), "digest": require_sound(home.data).digest}
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "data": data}
+    folder = create_experiment(home.path / "mlruns", "earlier", "", saved)
+    study = Study(saved, folder)
+    study.fill_queue()
+    while (trial := study.next_trial()) is not None:
+        staging = staging_folder(folder.trial(trial.number), 1)
+        (staging / "weights.pth").write_bytes(b"tensors")
+        commit_epoch(staging, 1, {"PCK": 100.0, "latency_ms": 1e9}, 1.0)
+        study.finish(trial.number)
+    return folder
+
+
+def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Any) -> None:
+    unseen = home.path / "unseen"
+    render_demo(unseen, train=4, val=2)
+    rules = ("space={lr: {choice: [1.0e+9]}}", "metric=[PCK, latency_ms]", "mode=[max, min]")
+    earlier = evaluated(home, *rules, f"test={unseen}")
+    options = (*(f"--set={rule}" for rule in (*rules, "test=unseen", "search.seed=3")), "--from", "earlier")
+    driver = home.tune("--trials", "2", "--epochs", "1", *options)
     assert driver.wait(START_S) in (0, 1)
-    base, wild = home.show()["trials"]
-    assert base["state"] == "complete"
+    shutil.rmtree(earlier.path)
+    view = home.show()
+    base, taken, wild = view["trials"]
+    assert base["state"] == taken["state"] == "complete"
     assert wild["state"] == "failed" and "DivergedError" in wild["error"]
+    assert (taken["source"], taken["seed"], taken["best"], base["seed"]) == ("earlier/1", 0, 100.0, 3)
+    assert view["front"] == [0, 1] and "Pareto front of high PCK and low latency_ms: 2 of 3" in home.output()
+    saved = json.loads((home.path / "mlruns" / "experiments" / "exp" / "spec.json").read_text())
+    assert saved["experiment"]["test"] == saved["test"]["folder"] == str(unseen)
+    assert saved["test"]["digest"] == require_sound(unseen).digest
+
     driver = home.start("tune", "lr.yaml", "--data", str(home.data), "--set", "resources.workers=900")
     assert driver.wait(START_S) == 2
     assert "a trial needs 900 CPUs" in home.output()
     assert [f.name for f in (home.path / "mlruns" / "experiments").iterdir()] == ["exp"]
+
+
+class Silent:
+    """A screen that nobody looks at."""
+
+    def say(self, text: str) -> None: ...
+    def progress(self, done: int, total: int) -> None: ...
+    def show(self, view: ExperimentView) -> None: ...
+
+
+def test_the_data_are_no_test_data(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tiny_data)
+    copy = shutil.copytree(tiny_data, tmp_path / "copy")
+    for data, test in ((tiny_data, tiny_data), (tiny_data, tmp_path / "link"), (tiny_data, copy), ("demo", tiny_data)):
+        experiment = parse_spec({"space": {"lr": {"choice": [1]}}, "data": str(data), "test": str(test)})
+        with pytest.raises(SpecError, match=f"test: {test} holds the data that trials are .* name another folder"):
+            prepare_data(experiment, tiny_data, Silent())
+
+
+def test_test_data_that_changed_since_the_search_began_are_refused(tiny_data: Path, tmp_path: Path) -> None:
+    unseen = tmp_path / "unseen"
+    render_demo(unseen, train=4, val=2)
+    experiment = parse_spec({"space": {"lr": {"choice": [1]}}, "data": str(tiny_data), "test": str(unseen)})
+    folders = {"data": tiny_data, "test": unseen}
+    facts = {key: {"folder": str(f), "digest": require_sound(f).digest} for key, f in folders.items()}
+    saved = {"uid": "a1b2", "experiment": experiment.model_dump(mode="json"), "base_values": {"lr": 4e-3}, **facts}
+    folder = create_experiment(tmp_path, "exp", "", saved)
+    people = json.loads((unseen / TRAIN).read_text())
+    (unseen / TRAIN).write_text(json.dumps(people[1:]))
+    with pytest.raises(DataError, match=f"test: {unseen} no longer holds what exp began with: put it back"):
+        resume(folder, None, Silent())
+
+
+def test_a_folder_of_test_data_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lr.yaml").write_text("space: {lr: {choice: [1]}}")
+    monkeypatch.chdir(tmp_path)
+    found = [load_experiment(Path("lr.yaml"), settings=[f"test={test}"]).test for test in ("unseen", "0.2", "null")]
+    assert found == [str(tmp_path / "unseen"), 0.2, None]
+
+
+def test_the_freeze_sets_of_starting_points_are_examined_too() -> None:
+    start = [{"freeze": ["stem", "norms"]}, {"freeze": "none"}, {"lr": 1.0}]
+    space = {"freeze": {"choice": ["none", "stem"]}, "lr": {"choice": [1]}}
+    assert freeze_choices(parse_spec({"space": space, "search": {"start": start}})) == ["none", "stem", "stem+norms"]

@@ -4,10 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
-from raypose.datasets.mpii import VAL
+from raypose.datasets.mpii import VAL, Report
 from raypose.datasets.split import split_rows
+from raypose.record.folder import create_experiment
+from raypose.record.study import Study
+from raypose.space.load import parse_spec
+from raypose.tuning.cluster import Capacity
+from raypose.tuning.final import on_test_data, open_final
 
 LIMIT_S = 240
 
@@ -67,3 +73,36 @@ def assert_in_mlflow(home: Any, view: dict[str, Any]) -> None:
         assert parent.data.metrics["winner_mean"] == view["final"]["verdict"]["mean"]
     retested = {run.data.metrics["retested_PCK"] for run in runs if run is not parent}
     assert retested == {trial["retested"] for trial in view["final"]["trials"]}
+
+
+def queued(root: Path, **changes: Any) -> Study:
+    """A search whose trials wait, of a base config that trains for 420 epochs."""
+    spec = {"space": {"lr": {"choice": [1]}}, "final": {"seeds": 2}, **changes}
+    experiment = parse_spec(spec).model_dump(mode="json")
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "full_epochs": 420}
+    study = Study(saved, create_experiment(root, None, "exp", saved))
+    study.fill_queue()
+    return study
+
+
+@pytest.mark.parametrize(("schedule", "epochs"), [("full", 420), ("compressed", 2)])
+def test_the_repetitions_run_to_the_end_of_their_schedule(tmp_path: Path, schedule: str, epochs: int) -> None:
+    search = queued(tmp_path, train={"epochs": 2, "schedule": schedule})
+    final = open_final(search)
+    assert final.experiment.train.epochs == epochs and final.total == 2
+    spec = final.folder.path / "spec.json"
+    inode = spec.stat().st_ino
+    assert open_final(search).experiment == final.experiment and spec.stat().st_ino == inode
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"), [("/unseen", (Path("/unseen"), 0.0, "val")), (0.4, (Path("/seen"), 0.4, "test"))]
+)
+def test_test_data_are_a_folder_or_a_share_of_the_validation_images(
+    tmp_path: Path, test: str | float, expected: tuple[Path, float, str]
+) -> None:
+    report = Report(Path("/seen"), 24, 8, 24, 8, 500, "digest", ())
+    winner = {"trial": 3, "values": {"lr": 0.5}, "checkpoint": "/there"}
+    run, part = on_test_data(open_final(queued(tmp_path, test=test)), winner, report, Capacity(2, 2, 1, 0.0))
+    assert (run.data, run.held_out, part) == expected
+    assert (run.weights, run.values, run.workers) == ("/there/weights.pth", {"lr": 0.5}, 1)
