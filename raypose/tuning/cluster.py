@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def cluster(address: str | None) -> Iterator[None]:
     """
     here = address is None and "RAY_ADDRESS" not in os.environ
     try:
+        _knock(address)
         ray.init(
             address="local" if here else address or "auto",
             include_dashboard=True if here else None,  # without it Ray Train never frees a stopped trial's place
@@ -70,14 +72,26 @@ def cluster(address: str | None) -> Iterator[None]:
             logging_level="ERROR",
             configure_logging=True,
         )
-    except (ConnectionError, ValueError, RuntimeError) as fault:
-        where = address or os.environ.get("RAY_ADDRESS", "here")
-        raise ResourceError(f"--address: no Ray cluster at '{where}': {str(fault).splitlines()[0]}") from fault
+    except Exception as fault:  # a bare one if the processes of a new cluster take more than Ray's 30 seconds
+        raise ResourceError(_why_not(address, here, str(fault).split("\n")[0])) from fault
     try:
         with stoppable(None):
             yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError if nobody listens at host:port; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _why_not(address: str | None, here: bool, reason: str) -> str:
+    if here:
+        return f"Ray does not start on this machine, which may be too busy or short of memory; try again: {reason}"
+    return f"--address: no Ray cluster at '{address or os.environ['RAY_ADDRESS']}': {reason}"
 
 
 @contextmanager
