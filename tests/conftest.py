@@ -15,6 +15,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay together, as they share trainings; so do those that start Ray, the longest, which begin."""
     items.sort(key=lambda item: item.path.parent.name != "tuning")

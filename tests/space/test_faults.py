@@ -193,7 +193,10 @@ BAD = [
         knob("freeze", "{choice: [stage5]}"),
         "2: space.freeze.choice[0]: unknown freeze set 'stage5'; did you mean 'stage",
     ),
-    (knob("freeze", "{choice: [head.]}"), "2: space.freeze.choice[0]: unknown freeze set 'head.'; did you mean 'head."),
+    (
+        knob("freeze", "{choice: [head.]}"),
+        "2: space.freeze.choice[0]: unknown freeze set 'head.'; did you mean 'head'?",
+    ),
     (knob("freeze", "{choice: [[stem, norm]]}"), "2: space.freeze.choice[0]: unknown freeze set 'norm'; did you mean"),
     (knob("freeze", "{choice: [stem, stem+]}"), "2: space.freeze.choice[1]: unknown freeze set ''; known are none, st"),
     (knob("freeze", "{choice: [[none, stem]]}"), "2: space.freeze.choice[0]: none freezes nothing, so it stands alone"),

@@ -1,10 +1,9 @@
 """One training run without Ray: epochs, resume, divergence, what is kept, and that plain MMPose reads it."""
 
 import dataclasses
-import gc
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,8 +58,14 @@ class Told:
 
 def named_instances() -> dict[str, set[str]]:
     """Whatever MMEngine keeps by name for the life of the process."""
-    kinds = [kind for kind in gc.get_objects() if isinstance(kind, type) and issubclass(kind, ManagerMixin)]
+    kinds = subclasses(ManagerMixin)
     return {kind.__name__: set(kind._instance_dict) for kind in kinds if hasattr(kind, "_instance_dict")}
+
+
+def subclasses(kind: type) -> Iterator[Any]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
 
 
 def open_logs() -> list[str]:

@@ -1,6 +1,7 @@
-"""The final of a search, killed and restored: a winner over seeds, tested once on images that no trial saw."""
+"""A search and its final, stopped, killed and restored: a winner over seeds, tested once on images no trial saw."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,44 @@ from raypose.tuning.final import on_test_data, open_final
 LIMIT_S = 240
 
 
-def test_the_best_is_repeated_and_tested_after_a_kill_too(home: Any, tiny_data: Path) -> None:
+def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Any, tiny_data: Path) -> None:
     rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
-    driver = home.tune("--trials", "2", "--epochs", "1", *(f"--set={rule}" for rule in rules))
+    driver = home.tune("--trials", "2", "--epochs", "2", *(f"--set={rule}" for rule in rules))
+    home.wait_for(lambda: home.epochs(), driver)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) == 143
+    assert "raypose restore exp" in home.output() and home.show()["state"] == "interrupted"
+    stopped = {path: path.stat().st_ino for path in home.epochs()}
+
+    driver = home.start("restore", "exp")
     repetitions = home.path / "mlruns" / "experiments" / "exp" / "final" / "trials"
     home.wait_for(lambda: list(repetitions.glob("*/epoch_*")), driver)
     driver.kill()
     driver.wait()
     assert home.show()["state"] == "interrupted"
-    committed = {path: path.stat().st_ino for path in repetitions.glob("*/epoch_*")}
+    committed = stopped | {path: path.stat().st_ino for path in (*home.epochs(), *repetitions.glob("*/epoch_*"))}
     assert home.start("restore", "exp").wait(LIMIT_S) == 0, home.output()
 
     view = home.show()
-    verdict, final = view["final"]["verdict"], view["final"]["trials"]
+    final = view["final"]["trials"]
     assert view["state"] == view["final"]["state"] == "finished"
     assert [t["values"]["lr"] for t in view["trials"]] == [4.0e-3, 2.0e-3]
-    assert all(path.stat().st_ino == inode for path, inode in committed.items())
+    assert all(path.stat().st_ino == inode for path, inode in committed.items()), "a committed epoch was trained again"
+    for trial in (*view["trials"], *final):
+        assert trial["state"] == "complete" and [epoch["number"] for epoch in trial["epochs"]] == [1, 2]
+        assert trial["best"] == max(epoch["metrics"]["PCK"] for epoch in trial["epochs"])
+        assert Path(trial["checkpoint"], "weights.pth").is_file()
+    assert_each_seed_was_tested_anew(view["final"]["verdict"], final)
+    assert_no_trial_saw_the_test_images(home, tiny_data, final)
+    assert "Best: trial" in home.output() and "on test data that no trial saw" in home.output()
+    assert_mirrored(home, view)
+    verdict_file = repetitions.parent / "verdict.json"
+    inode = verdict_file.stat().st_ino
+    assert home.start("restore", "exp").wait(LIMIT_S) == 0
+    assert verdict_file.stat().st_ino == inode, "tested a second time"
+
+
+def assert_each_seed_was_tested_anew(verdict: dict[str, Any], final: list[dict[str, Any]]) -> None:
     ranked = {r["trial"]: r for r in verdict["ranking"]}
     assert 0 in ranked and len(final) == 2 * len(ranked) and all(len(r["figures"]) == 2 for r in ranked.values())
     assert {t["seed"] for t in final} == {1, 2}
@@ -41,16 +64,9 @@ def test_the_best_is_repeated_and_tested_after_a_kill_too(home: Any, tiny_data: 
         retest = json.loads(Path(trial["folder"], "retest.json").read_text())
         assert retest["metrics"]["PCK"] == trial["retested"]
         assert sum(retest["images"]["counted"]) > 0 and trial["best"] is not None
-    assert_no_trial_saw_the_test_images(home, tiny_data, final)
     assert Path(verdict["checkpoint"], "weights.pth").is_file()
     assert len(verdict["test"]["interval"]) == 2
     assert ("gain" in verdict["test"]) == ("gain" in verdict) == (verdict["trial"] != 0)
-    assert "on test data that no trial saw" in home.output()
-    assert_in_mlflow(home, view)
-    verdict_file = home.path / "mlruns" / "experiments" / "exp" / "final" / "verdict.json"
-    inode = verdict_file.stat().st_ino
-    assert home.start("restore", "exp").wait(LIMIT_S) == 0
-    assert verdict_file.stat().st_ino == inode, "tested a second time"
 
 
 def assert_no_trial_saw_the_test_images(home: Any, data: Path, final: list[dict[str, Any]]) -> None:
@@ -62,17 +78,24 @@ def assert_no_trial_saw_the_test_images(home: Any, data: Path, final: list[dict[
         assert seen and not held_out & set(seen)
 
 
-def assert_in_mlflow(home: Any, view: dict[str, Any]) -> None:
+def assert_mirrored(home: Any, view: dict[str, Any]) -> None:
+    """MLflow has one run a trial, and every epoch of it once, of the search and of its final."""
     client = MlflowClient(f"sqlite:///{home.path / 'mlruns' / 'mlflow.db'}")
     for name, each in (("exp", view), ("exp/final", view["final"])):
         experiment = client.get_experiment_by_name(name)
         assert experiment is not None
-        runs = client.search_runs([experiment.experiment_id])
-        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+        (parent,) = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
         assert parent.info.status == "FINISHED" and len(runs) == len(each["trials"]) + 1
         assert parent.data.metrics["winner_mean"] == view["final"]["verdict"]["mean"]
-    retested = {run.data.metrics["retested_PCK"] for run in runs if run is not parent}
-    assert retested == {trial["retested"] for trial in view["final"]["trials"]}
+        for trial in each["trials"]:
+            run = runs[trial["run_id"]]
+            assert run.info.status == "FINISHED" and float(run.data.params["lr"]) == trial["values"]["lr"]
+            assert run.data.metrics["best_PCK"] == trial["best"]
+            assert run.data.metrics.get("retested_PCK") == trial["retested"]
+            points = client.get_metric_history(run.info.run_id, "PCK")
+            told = [(epoch["number"], epoch["metrics"]["PCK"]) for epoch in trial["epochs"]]
+            assert sorted((point.step, point.value) for point in points) == told
 
 
 def queued(root: Path, **changes: Any) -> Study:
