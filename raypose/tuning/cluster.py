@@ -19,6 +19,7 @@ os.environ.update(
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed
             "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
             "RAY_CHDIR_TO_TRIAL_DIR": "0",
+            "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),  # on 2 CPUs Ray warns of 8
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
             "TUNE_DISABLE_SIGINT_HANDLER": "1",
