@@ -46,11 +46,13 @@ def points(saved: Mapping[str, Any], experiment: Experiment) -> list[Point]:
         return repeated
     given = [saved["base_values"], *experiment.search.start]
     if experiment.search.sampler == "grid":
-        given += [point for point in grid(experiment) if not any(_is(experiment, point, tried) for tried in given)]
+        given += [
+            point for point in grid(experiment) if not any(_is_point(experiment, point, tried) for tried in given)
+        ]
     return [*({"given": values} for values in given[: experiment.search.trials]), *saved.get("imported", [])]
 
 
-def _is(experiment: Experiment, point: Mapping[str, Value], tried: Mapping[str, Value]) -> bool:
+def _is_point(experiment: Experiment, point: Mapping[str, Value], tried: Mapping[str, Value]) -> bool:
     """Whether values that were given, perhaps with more of knobs that do not exist there, are a point of the grid."""
     return all(
         key in tried and same(tried[key], value)
