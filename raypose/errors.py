@@ -6,12 +6,16 @@ RayposeError
 │   ├── DataError         the data folder
 │   ├── WeightsError      the weights to start from
 │   ├── ExperimentError   the name of an experiment, or its folder
+│   │   └── DamagedError  a file of the record was cut or changed
 │   └── ResourceError     the cluster is smaller than what was asked for
 └── WorkError             exit code 1: the work was begun and failed
-    └── DivergedError     a trial's loss or metric is no longer a finite number
+    ├── DivergedError     a trial's loss or metric is no longer a finite number
+    └── NoSpaceError      the disk has no room for what is to be written next
 
 Stopped                   SIGINT or SIGTERM; no RayposeError, for nothing is wrong: exit code 130 or 143
 """
+
+from pathlib import Path
 
 
 class RayposeError(Exception):
@@ -49,6 +53,13 @@ class ExperimentError(InputError):
     """No such experiment, a name already taken, or another process works on it."""
 
 
+class DamagedError(ExperimentError):
+    """A file of the record was cut or changed since it was written."""
+
+    def __init__(self, path: Path, remedy: str = "put it back from a copy") -> None:
+        super().__init__(f"{path}: damaged; {remedy}")
+
+
 class ResourceError(InputError):
     """The cluster cannot hold what the specification asks for."""
 
@@ -59,6 +70,10 @@ class WorkError(RayposeError):
 
 class DivergedError(WorkError):
     """A trial's loss or metric became NaN or infinite: its settings do not train."""
+
+
+class NoSpaceError(WorkError):
+    """The disk has no room for what is to be written next: free some, and restore."""
 
 
 class Stopped(BaseException):

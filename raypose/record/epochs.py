@@ -3,16 +3,16 @@
 Nothing here knows what the files hold; `meta.json` lists them with their digests beside the epoch's metrics.
 """
 
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raypose.record.view import Epoch
+from raypose.errors import DamagedError
+from raypose.record.files import digest, flush, read_json, write_json
+from raypose.record.view import Epoch, best_epoch
 
 META = "meta.json"
 
@@ -27,46 +27,87 @@ def staging_folder(trial: Path, number: int) -> Path:
 
 def commit_epoch(staging: Path, number: int, metrics: Mapping[str, float], seconds: float) -> Path:
     """Make the epoch exist: write `meta.json`, flush everything and rename the folder into place."""
-    files = {f.name: {"bytes": f.stat().st_size, "sha256": _digest(f)} for f in sorted(staging.iterdir())}
+    files = {f.name: {"bytes": f.stat().st_size, "sha256": digest(f)} for f in sorted(staging.iterdir())}
     meta = {"epoch": number, "metrics": dict(metrics), "seconds": seconds, "files": files}
     write_json(staging / META, meta)
     for file in staging.iterdir():
-        _flush(file)
+        flush(file)
     final = staging.with_name(f"epoch_{number:04d}")
     damaged = staging.with_name(f".epoch_{number:04d}.damaged")
     if final.exists():  # an epoch done again because its files had been damaged
         final.rename(damaged)
     staging.rename(final)
     shutil.rmtree(damaged, ignore_errors=True)
-    _flush(final.parent)
+    flush(final.parent)
     return final
 
 
 def read_epochs(trial: Path) -> tuple[Epoch, ...]:
-    """The committed epochs 1, 2, ... of a trial, without looking into their files."""
+    """The committed epochs 1, 2, ... of a trial up to the first damaged one, without looking into their checkpoints."""
     epochs: list[Epoch] = []
     for folder in sorted(trial.glob("epoch_[0-9][0-9][0-9][0-9]")):
-        if not (folder / META).is_file():  # being replaced this very moment
+        try:
+            meta = _read_meta(folder / META)
+        except (FileNotFoundError, DamagedError):  # being replaced this very moment, or told of by `damage`
             break
-        meta = read_json(folder / META)
         if meta["epoch"] == len(epochs) + 1:
             kept = not meta.get("retired", False)
             epochs.append(Epoch(meta["epoch"], meta["metrics"], folder, meta["seconds"], kept))
     return tuple(epochs)
 
 
+def _read_meta(path: Path) -> dict[str, Any]:
+    """Parsed once, as long as it is not replaced: a driver looks at all epochs whenever one is added."""
+    found = path.stat()
+    return _parsed_meta(path, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _parsed_meta(path: Path, *_: int) -> dict[str, Any]:
+    return read_json(path)
+
+
+def damage(trial: Path) -> list[str]:
+    """What of a trial's epochs is lost, a line each: those that cannot be read any more, and cut or altered files."""
+    epochs = read_epochs(trial)
+    lost = sorted(trial.glob("epoch_[0-9][0-9][0-9][0-9]"))[len(epochs) :]
+    found = [f"{epoch.folder}: damaged checkpoint" for epoch in epochs if epoch.has_weights and not is_intact(epoch)]
+    return found + [f"{folder}: damaged, or behind a damaged epoch" for folder in lost]
+
+
 def is_intact(epoch: Epoch) -> bool:
     """Do all files of the epoch still have the digests they were committed with?"""
     files = read_json(epoch.folder / META)["files"]
     return epoch.has_weights and all(
-        (epoch.folder / name).is_file() and _digest(epoch.folder / name) == entry["sha256"]
+        (epoch.folder / name).is_file() and digest(epoch.folder / name) == entry["sha256"]
         for name, entry in files.items()
     )
 
 
+def last_whole(trial: Path) -> Epoch | None:
+    """The trial's last epoch whose files are whole: what a training goes on from."""
+    return next((epoch for epoch in reversed(read_epochs(trial)) if is_intact(epoch)), None)
+
+
+def keep_last_and_best(epochs: tuple[Epoch, ...], metric: str) -> None:
+    """Free the space of all other epochs; to be called only when the last one is committed and reported."""
+    best = best_epoch(epochs, metric)
+    for epoch in epochs[:-1]:
+        if epoch != best:
+            retire(epoch)
+
+
+def tidy(trial: Path, metric: str) -> None:
+    """Remove what a kill has left of a trial that nobody trains now: half epochs, and those that were to be freed."""
+    for half in (*trial.glob(".epoch_*.tmp"), *trial.glob(".epoch_*.damaged")):
+        shutil.rmtree(half)
+    keep_last_and_best(read_epochs(trial), metric)
+
+
 def retire(epoch: Epoch) -> None:
-    """Give the epoch's disk space back; its metrics stay."""
-    write_json(epoch.folder / META, {**read_json(epoch.folder / META), "retired": True})
+    """Give the epoch's disk space back; its metrics stay. Done again, it ends what a kill had cut off."""
+    if epoch.has_weights:
+        write_json(epoch.folder / META, {**read_json(epoch.folder / META), "retired": True})
     for file in epoch.folder.iterdir():
         if file.name != META:
             file.unlink()
@@ -78,7 +119,7 @@ def copy_record(trial: Path, copy: Path) -> None:
         target = copy / file.relative_to(trial)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, target)
-        _flush(target)
+        flush(target)
 
 
 def read_copied(copy: Path, origin: Path) -> tuple[Epoch, ...]:
@@ -91,30 +132,3 @@ def _is_origin(meta: Path, copied: Epoch) -> bool:
     """Another experiment may have come to be at the same place."""
     there = read_json(meta) if meta.is_file() else {}
     return bool(there == read_json(copied.folder / META)) and not there.get("retired", False)
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, value: object) -> None:
-    """Replace a JSON file in one step, so that readers see the old or the new one."""
-    staging = path.with_name(f".{path.name}.tmp")
-    staging.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    _flush(staging)
-    os.replace(staging, path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file or folder is on the disk, not only in the system's memory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from raypose.errors import WorkError
-from raypose.record.epochs import read_json
+from raypose.record.files import read_json, read_whole
 from raypose.record.points import Point
 from raypose.record.view import RETEST, ExperimentView, TrialView
 from raypose.space.schema import Experiment
@@ -46,8 +46,8 @@ def repeat(experiment: Experiment, view: ExperimentView, epochs: int) -> tuple[E
 
 def retested(trial: Path, metric: str) -> float | None:
     """The figure of a repetition's weights when they were tested anew; None where that was not asked for."""
-    file = trial / RETEST
-    return float(read_json(file)["metrics"][metric]) if file.is_file() else None
+    tested = read_whole(trial / RETEST)
+    return float(tested["metrics"][metric]) if tested else None
 
 
 def judge(final: ExperimentView) -> dict[str, Any]:

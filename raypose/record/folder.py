@@ -20,9 +20,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from raypose.errors import ExperimentError
-from raypose.record.epochs import copy_record, read_json, write_json
+from raypose.record.epochs import copy_record
+from raypose.record.files import read_json, read_whole, write_json
 
 VERDICT = "verdict.json"
+A_LOOK_S = 1.0  # far longer than whoever only asks whether an experiment is held holds it
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -56,22 +58,22 @@ class ExperimentFolder:
     @property
     def verdict(self) -> dict[str, Any] | None:
         """What came out of a final, once it is known."""
-        file = self.path / VERDICT
-        return read_json(file) if file.is_file() else None
+        return read_whole(self.path / VERDICT)
 
     @property
     def saved(self) -> dict[str, Any]:
         """What was saved when the experiment was made: specification, base values, facts of the data."""
-        try:
-            saved: dict[str, Any] = read_json(self.path / "spec.json")
-        except ValueError as fault:
-            raise ExperimentError(f"{self.path / 'spec.json'}: damaged ({fault}); put it back from a copy") from fault
-        return saved
+        return read_json(self.path / "spec.json")
+
+    @property
+    def study_file(self) -> Path:
+        """The experiment's own SQLite database."""
+        return self.path / "study.db"
 
     @property
     def study_url(self) -> str:
-        """The experiment's own SQLite database."""
-        return f"sqlite:///{self.path / 'study.db'}"
+        """The address of its own database, as Optuna takes it."""
+        return f"sqlite:///{self.study_file}"
 
     def trial(self, number: int) -> Path:
         """Folder of one trial's config, log and checkpoints."""
@@ -94,7 +96,7 @@ class ExperimentFolder:
         Raises ExperimentError if it is held already.
         """
         try:
-            with FileLock(self.path / "lock", timeout=0):
+            with FileLock(self.path / "lock", timeout=A_LOOK_S):
                 yield
         except Timeout as fault:
             raise ExperimentError(

@@ -1,7 +1,7 @@
 """Optuna's samplers and pruners for a specification. Runs in: driver.
 
-A sampler is made anew for every trial and seeded by the trial's number: what it draws is a function of the study alone,
-so no state of it can be lost in a crash.
+A sampler is made anew for every knob of every trial and seeded by both: what it draws is a function of the study alone,
+so no state of it can be lost in a crash, not even between two knobs of a trial.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from raypose.record.halving import Halving, Hyperband
 from raypose.space.conditions import draw_order, holds
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
@@ -18,9 +19,9 @@ from raypose.space.schema import Experiment
 from raypose.space.sections import Prune
 
 
-def sampler(experiment: Experiment, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler that draws trial `number`."""
-    seed = random.Random(f"{experiment.search.seed}/{number}").getrandbits(32)
+def sampler(experiment: Experiment, place: str) -> optuna.samplers.BaseSampler:
+    """The sampler that draws at one `place`, a knob of a trial."""
+    seed = random.Random(f"{experiment.search.seed}/{place}").getrandbits(32)
     match experiment.search.sampler:
         case "tpe":  # grouped, so that trial 0 may lie outside the space in one knob without spoiling the others
             with warnings.catch_warnings():
@@ -61,11 +62,9 @@ def pruner(prune: Prune, epochs: int) -> optuna.pruners.BasePruner:
     """The pruner; steps are epochs from 1."""
     match prune.pruner:
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=prune.min_epochs, reduction_factor=prune.reduction
-            )
+            return Halving(prune.min_epochs, prune.reduction)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(prune.min_epochs, epochs, prune.reduction)
+            return Hyperband(prune.min_epochs, epochs, prune.reduction)
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=prune.min_epochs)
         case "none":

@@ -4,34 +4,26 @@ The study follows from what lies on disk: `catch_up` completes it after a crash.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from raypose.errors import SpecError
-from raypose.record.epochs import read_copied, read_epochs
-from raypose.record.final import retested
+from raypose.errors import DamagedError
+from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
-from raypose.record.points import points
+from raypose.record.points import Point, points
 from raypose.record.sampling import pruner, sampler
-from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, TrialView, best_epoch
+from raypose.record.storage import KeptTrial, is_sound, keep_trial
+from raypose.record.trial_view import STATES, trial_view
+from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, best_epoch
 from raypose.space.conditions import draw_order, holds
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
-
-STATES: dict[TrialState, Any] = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
 
 
 class Study:
@@ -42,25 +34,49 @@ class Study:
         self.experiment, self.folder = parse_spec(saved["experiment"]), folder
         self._points = points(saved, self.experiment)
         self._key = f"{folder.name}.{saved['uid']}"
-        experiment = self.experiment
-        self._several = len(experiment.objectives) > 1  # Optuna prunes for one objective only
-        url = folder.study_url if experiment.search.storage == "auto" else experiment.search.storage
-        self._study = optuna.create_study(
-            storage=url,
-            study_name=self._key,
-            directions=["maximize" if mode == "max" else "minimize" for _, mode in experiment.objectives],
-            load_if_exists=True,
-            pruner=pruner(experiment.prune, experiment.train.epochs),
-        )
+        self._own = self.experiment.search.storage == "auto"
+        self._several = len(self.experiment.objectives) > 1  # Optuna prunes for one objective only
+        self._study = self._open()
         self._live: dict[int, optuna.Trial] = {}
         self._attempts_before: dict[int, int] = {}
 
+    def _open(self) -> optuna.Study:
+        """The study in its storage. Raises DamagedError if the experiment's own database cannot be read."""
+        try:
+            return optuna.create_study(
+                storage=self.folder.study_url if self._own else self.experiment.search.storage,
+                study_name=self._key,
+                directions=["maximize" if mode == "max" else "minimize" for _, mode in self.experiment.objectives],
+                load_if_exists=True,
+                pruner=pruner(self.experiment.prune, self.experiment.train.epochs),
+            )
+        except (SQLAlchemyError, StorageInternalError) as fault:
+            if self._own and not is_sound(self.folder.study_file):
+                raise DamagedError(self.folder.study_file, f"`raypose restore {self.folder.name}` mends it") from fault
+            raise
+
     def fill_queue(self) -> None:
         """Enqueue what is given before anything is drawn; a crash in between is made good by the next call."""
-        space = self.experiment.space
         for point in self._points[len(self._trials()) :]:
-            inside = {k: v for k, v in point["given"].items() if k in space and space[k].contains(v)}
-            self._study.enqueue_trial(inside, user_attrs=dict(point))
+            self._enqueue(point)
+
+    def _enqueue(self, point: Point) -> None:
+        space, given = self.experiment.space, point.get("given", {})
+        inside = {k: v for k, v in given.items() if k in space and space[k].contains(v)}
+        self._study.enqueue_trial(inside, user_attrs=dict(point))
+
+    def put_back(self, kept: KeptTrial | None) -> None:
+        """Enter the next trial of a lost database as it stood there; with nothing kept of it, draw it anew."""
+        number = len(self._trials())
+        first = self._points[number] if number < len(self._points) else Point()
+        self._enqueue(kept["point"] if kept else first)
+        self.next_trial()
+        if kept:
+            self.begin_attempt(number, kept["attempts"])
+            for epoch in read_epochs(self.folder.trial(number)):
+                self.add_epoch(number, epoch)
+        if kept and kept["state"] not in ("waiting", "running"):
+            self.finish(number, pruned=kept["state"] == "pruned", error=kept["error"])
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -73,6 +89,16 @@ class Study:
         return self.experiment.search.trials + sum("source" in point for point in self._points)
 
     @property
+    def drawn(self) -> int:
+        """How many trials the database knows."""
+        return len(self._trials())
+
+    @property
+    def begun(self) -> list[int]:
+        """Numbers of the trials that were drawn and have not ended."""
+        return [t.number for t in self._trials() if t.state == TrialState.RUNNING]
+
+    @property
     def unfinished(self) -> int:
         """How many trials are still to be ended."""
         return self.total - sum(t.state.is_finished() for t in self._trials())
@@ -82,15 +108,17 @@ class Study:
         unfinished = [t for t in self._trials() if t.state == TrialState.RUNNING and t.number not in self._live]
         waiting = any(t.state == TrialState.WAITING for t in self._trials())
         if unfinished:
-            return self._drawn(optuna.Trial(self._seeded(unfinished[0].number), unfinished[0]._trial_id))
+            self._seed(unfinished[0].number)
+            return self._drawn(optuna.Trial(self._study, unfinished[0]._trial_id))
         if not waiting and len(self._trials()) >= self.total:
             return None
         number = next((t.number for t in self._trials() if t.state == TrialState.WAITING), len(self._trials()))
-        return self._drawn(self._seeded(number).ask())
+        self._seed(number)
+        return self._drawn(self._study.ask())
 
-    def _seeded(self, number: int) -> optuna.Study:
-        self._study.sampler = sampler(self.experiment, number)
-        return self._study
+    def _seed(self, number: int, name: str = "") -> None:
+        """Let what is drawn next follow from the trial and the knob, and not from how many were drawn before."""
+        self._study.sampler = sampler(self.experiment, f"{number}/{name}")
 
     def _drawn(self, trial: optuna.Trial) -> Trial:
         """Draw what the trial does not have yet; a trial cut off between two draws ends with the same values."""
@@ -101,12 +129,28 @@ class Study:
             if not holds(domain.when, values):
                 continue
             outside = name in given and not domain.contains(given[name])
+            self._seed(trial.number, name)
             values[name] = given[name] if outside else _suggest(trial, name, domain)
             values |= {key: given.get(key, values[name]) for key in domain.also}
         trial.set_user_attr("values", values)
         self._live[trial.number] = trial
+        self._keep(trial.number)
         self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
         return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
+
+    def _keep(self, number: int) -> None:
+        """Write down beside a trial's epochs what only the database knows."""
+        if self._own:
+            trial = self._trials()[number]
+            attrs = trial.user_attrs
+            point: Any = {key: attrs[key] for key in Point.__optional_keys__ if key in attrs}
+            kept: KeptTrial = {
+                "point": point | {"given": attrs["values"]},
+                "attempts": attrs.get("attempts", 0),
+                "state": STATES[trial.state],
+                "error": attrs.get("error"),
+            }
+            keep_trial(self.folder.trial(number), kept)
 
     def begin_attempt(self, number: int, attempt: int) -> None:
         """A lane begins attempt `attempt` (from 1) of this process's life at the trial."""
@@ -126,11 +170,15 @@ class Study:
         if self._several:
             return False
         trial = self._live[number]
-        known = self._trials()[number].intermediate_values
-        if epoch.number not in known:
+        frozen = self._trials()[number]
+        if epoch.number not in frozen.intermediate_values:
             trial.report(epoch.metrics[self.experiment.primary], epoch.number)
-        behind = epoch.number < self.experiment.train.epochs and trial.should_prune()
-        return behind and number != 0
+        if epoch.number <= frozen.user_attrs.get("passed", 0):  # whatever became of the others since
+            return False
+        behind = number != 0 and epoch.number < self.experiment.train.epochs and trial.should_prune()
+        if not behind:
+            trial.set_user_attr("passed", epoch.number)
+        return behind
 
     def catch_up(self, number: int) -> bool:
         """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""
@@ -161,6 +209,7 @@ class Study:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
             self._study.tell(number, [best.metrics[name] for name, _ in self.experiment.objectives])
+        self._keep(number)
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
         """Keep the MLflow run of each trial; of the study, since a finished trial takes no more notes."""
@@ -169,7 +218,10 @@ class Study:
     def view(self, worked_on: bool) -> ExperimentView:
         """The experiment as plain values, with its final if it has one."""
         run_ids = self._study.user_attrs.get("run_ids", {})
-        trials = tuple(self._view(t, run_ids.get(str(t.number))) for t in self._trials())
+        trials = tuple(
+            trial_view(t, self.folder.trial(t.number), self.experiment, run_ids.get(str(t.number)))
+            for t in self._trials()
+        )
         final, verdict = self._final(worked_on), self.folder.verdict
         finished = len(trials) >= self.total and all(t.state in ("complete", "pruned", "failed") for t in trials)
         if self.experiment.final or self.folder.parent:  # the last word is the verdict
@@ -194,42 +246,6 @@ class Study:
     def _final(self, worked_on: bool) -> ExperimentView | None:
         final = self.folder.final
         return Study(final.saved, final).view(worked_on) if final.exists else None
-
-    def _view(self, trial: FrozenTrial, run_id: str | None) -> TrialView:
-        attrs, folder = trial.user_attrs, self.folder.trial(trial.number)
-        source = attrs.get("source")
-        epochs = read_copied(folder, Path(source["origin"])) if source else read_epochs(folder)
-        best = best_epoch(epochs, self.experiment.primary)
-        return TrialView(
-            number=trial.number,
-            state=STATES[trial.state],
-            values=attrs.get("values", attrs.get("given", {})),
-            epochs=epochs,
-            best=best.metrics[self.experiment.primary] if best else None,
-            best_epoch=best.number if best else None,
-            attempts=attrs.get("attempts", 0),
-            seconds=sum(e.seconds for e in epochs),
-            error=attrs.get("error"),
-            run_id=run_id,
-            folder=folder,
-            seed=attrs.get("seed", self.experiment.search.seed),
-            source=source["trial"] if source else None,
-            repeats=attrs.get("repeats"),
-            retested=retested(folder, self.experiment.primary),
-            origin=Path(source["origin"]) if source else None,
-        )
-
-
-def check_storage(url: str) -> None:
-    """Raise SpecError unless a study can be kept there; its password, if any, would be saved with the specification."""
-    if url == "auto":
-        return
-    try:
-        if make_url(url).password:
-            raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
-        optuna.storages.get_storage(url)
-    except (SQLAlchemyError, ImportError, ValueError) as fault:
-        raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).splitlines()[0]}"]) from fault
 
 
 def read_view(folder: ExperimentFolder) -> ExperimentView:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from raypose.record.epochs import read_json, write_json
+from raypose.record.files import read_whole, write_json
 
 COSTS = ("parameters", "gflops", "latency_ms", "images_per_s")
 BATCH = 32  # images at once, for the throughput
@@ -44,10 +44,11 @@ def measure(model: nn.Module, size: tuple[int, int]) -> dict[str, float]:
 def trial_costs(model: Any, trial: Path) -> dict[str, float]:
     """The COSTS of a trial's model at its own input size, measured once, however often the trial is taken up again."""
     file = trial / "cost.json"
-    if not file.exists():
+    costs = read_whole(file)
+    if costs is None:
         width, height = model.head.input_size
-        write_json(file, measure(model, (width, height)))
-    costs: dict[str, float] = read_json(file)
+        costs = measure(model, (width, height))
+        write_json(file, costs)
     return costs
 
 

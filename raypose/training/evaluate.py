@@ -14,7 +14,8 @@ from mmpose.registry import METRICS
 
 from raypose.datasets.mpii import VAL
 from raypose.datasets.split import Part, split_rows
-from raypose.record.epochs import read_epochs, write_json
+from raypose.record.epochs import read_epochs
+from raypose.record.files import read_whole, write_json
 from raypose.record.view import RETEST, best_epoch
 from raypose.space.run import Run
 from raypose.training.base import COLLECT
@@ -127,7 +128,7 @@ def retest(run: Run) -> None:
     All ranks of the training call it; it is the file that counts, not what was reported while training.
     """
     file, best = run.folder / RETEST, best_epoch(read_epochs(run.folder), run.metric)
-    if file.exists() or best is None:
+    if read_whole(file) or best is None:
         return
     scored = score(dataclasses.replace(run, weights=str(best.folder / WEIGHTS)))
     if is_main_process():

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from raypose.errors import SpecError, WorkError
-from raypose.record.epochs import write_json
+from raypose.record.files import write_json
 from raypose.training.checkpoint import bare_model, ema_hook
 
 VERDICT = "frozen.json"

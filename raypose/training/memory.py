@@ -10,7 +10,7 @@ import gc
 import torch
 
 from raypose.errors import WorkError
-from raypose.record.epochs import read_json, write_json
+from raypose.record.files import read_whole, write_json
 from raypose.space.run import Run
 from raypose.training.config import build_config
 from raypose.training.schedule import BATCH_SIZE
@@ -23,9 +23,9 @@ def fitting(run: Run) -> Run:
 
     Raises WorkError if memory did not even hold a single person.
     """
-    if not (run.folder / KEPT).is_file():
+    kept = read_whole(run.folder / KEPT)
+    if kept is None:
         return run
-    kept = read_json(run.folder / KEPT)
     if kept["batch_size"] == 0:
         width, height = build_config(run).model.head.input_size
         raise WorkError(

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from raypose.datasets.demo import render_demo
-from raypose.record.epochs import write_json
+from raypose.record.files import write_json
 from raypose.space.run import Run
 from raypose.training.evaluate import evaluate
 from raypose.training.train import train

@@ -12,8 +12,10 @@ from typing import Any
 from raypose.datasets.mpii import Report
 from raypose.errors import DataError, SpecError
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment, find_experiment
+from raypose.record.mend import mended
 from raypose.record.points import copied, imported
-from raypose.record.study import Study, check_storage, read_view
+from raypose.record.storage import check_storage
+from raypose.record.study import Study, read_view
 from raypose.record.view import ExperimentView
 from raypose.space.load import parse_spec
 from raypose.space.schema import Experiment
@@ -77,7 +79,10 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
                     f"{key}: {each.folder} no longer holds what {folder.name} began with: put it back, "
                     "or start a new experiment"
                 )
-        study = Study(saved, folder)
+        study, lost = mended(saved, folder)
+        lost += mended(folder.final.saved, folder.final)[1] if folder.final.exists else []
+        for line in lost:
+            screen.say(f"warning: {line}")
         if study.view(worked_on=False).state == "finished":
             return _mirror_all(study, screen)
         _require_same(saved["base_values"], _check(experiment, report, screen)["values"], folder.name)

@@ -9,7 +9,7 @@ import ray
 
 from raypose.datasets.mpii import Report
 from raypose.datasets.split import Part
-from raypose.record.epochs import write_json
+from raypose.record.files import write_json
 from raypose.record.final import compare, interval, judge, repeat
 from raypose.record.folder import VERDICT, create_final
 from raypose.record.study import Study

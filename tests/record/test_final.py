@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from raypose.errors import WorkError
-from raypose.record.epochs import read_epochs, write_json
+from raypose.record.epochs import read_epochs
+from raypose.record.files import write_json
 from raypose.record.final import compare, interval, judge, repeat
 from raypose.record.folder import VERDICT, create_final
 from raypose.record.study import Study, read_view

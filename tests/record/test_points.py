@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raypose.errors import SpecError
-from raypose.record.epochs import write_json
+from raypose.record.files import write_json
 from raypose.record.folder import ExperimentFolder
 from raypose.record.points import imported
 from raypose.record.study import Study, read_view
@@ -93,7 +93,9 @@ def test_what_was_taken_over_outlives_its_source(records: Any) -> None:
     taken = before.trials[3]
     assert (taken.source, taken.folder) == (f"{middle.name}/2", ours.trial(3))
     assert taken.checkpoint == other.trial(1) / "epoch_0003"  # where it was trained, two experiments away
-    assert sorted(f.name for f in taken.folder.iterdir()) == ["cost.json", "epoch_0001", "epoch_0002", "epoch_0003"]
+    assert sorted(f.name for f in taken.folder.iterdir()) == [
+        *("cost.json", "epoch_0001", "epoch_0002", "epoch_0003", "trial.json")
+    ]
     assert [f.name for f in (taken.folder / "epoch_0003").iterdir()] == ["meta.json"]
     written = [(trial / "epoch_0003" / "meta.json").stat().st_mtime for trial in (taken.folder, other.trial(1))]
     assert written[0] == written[1]  # MLflow is told when it was

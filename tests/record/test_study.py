@@ -11,7 +11,8 @@ import pytest
 from raypose.errors import SpecError
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
-from raypose.record.study import Study, check_storage, read_view
+from raypose.record.storage import check_storage
+from raypose.record.study import Study, read_view
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
 

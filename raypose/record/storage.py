@@ -1,0 +1,63 @@
+"""Where Optuna keeps a study, and what each trial keeps beside its epochs, so that the database can be made anew.
+
+Runs in: driver.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TypedDict, cast
+
+import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from raypose.errors import SpecError
+from raypose.record.files import read_whole, write_json
+from raypose.record.points import Point
+
+TRIAL = "trial.json"
+
+
+class KeptTrial(TypedDict):
+    """What a trial's folder tells of it besides its epochs: its values as a point, and how it ended, if it has."""
+
+    point: Point
+    attempts: int
+    state: str
+    error: str | None
+
+
+def check_storage(url: str) -> None:
+    """Raise SpecError unless a study can be kept there; its password, if any, would be saved with the specification."""
+    if url == "auto":
+        return
+    try:
+        if make_url(url).password:
+            raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
+        optuna.storages.get_storage(url)
+    except (SQLAlchemyError, ImportError, ValueError) as fault:
+        raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).splitlines()[0]}"]) from fault
+
+
+def is_sound(database: Path) -> bool:
+    """Whether SQLite finds nothing wrong with a study's database; one that is not there yet is sound."""
+    if not database.exists():
+        return True
+    try:  # opened to write: a transaction that a kill cut off is rolled back first
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
+
+
+def keep_trial(trial: Path, kept: KeptTrial) -> None:
+    """Write down in a trial's folder what only the database knows, unless it stands there already."""
+    if read_whole(trial / TRIAL) != kept:
+        trial.mkdir(parents=True, exist_ok=True)
+        write_json(trial / TRIAL, kept)
+
+
+def kept_trial(trial: Path) -> KeptTrial | None:
+    """What a trial's folder tells of it; None if that is damaged or not there."""
+    return cast(KeptTrial | None, read_whole(trial / TRIAL))

@@ -1,0 +1,89 @@
+"""Killed at any change it makes, as often as one likes, an experiment ends as if nothing had happened."""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from raypose.record.folder import ExperimentFolder
+from raypose.record.study import read_view
+from raypose.tracking.client import connect
+from raypose.tracking.store import open_store
+from tests.chaos.simulation import drive, killed, left_over, make, story, violations
+
+EXPERIMENTS, LONGEST = 8, 60
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder in memory where there is one: a killed process needs no disk, and a flush costs nothing there."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def unbroken(place: Path) -> list[tuple[object, ...]]:
+    """How the experiment ends when nobody disturbs it."""
+    folder = make(place / "unbroken")
+    assert killed(lambda: drive(folder, None), None) == 0
+    return story(read_view(folder))
+
+
+def kill_until_it_ends(root: Path, seed: int, longest: int, with_mlflow: bool) -> int:
+    """Kill and restore at random changes until one run comes through; how many kills that took."""
+    draw, kills = random.Random(seed), 0
+    folder, store = make(root), open_store(root) if with_mlflow else None
+    if store:  # made beforehand: its making, which takes longest, has tests of its own
+        killed(lambda: connect(store) and None, None)
+    while (code := killed(lambda: drive(folder, store), draw.randint(1, longest))) is None:
+        kills += 1
+        longest += longest // 10  # or it might never get through its first steps
+        assert violations(folder) == []
+    assert code == 0
+    return kills
+
+
+def check(place: Path, seeds: range, with_mlflow: bool, unbroken: list[tuple[object, ...]]) -> list[int]:
+    """The kills of each seed's experiment, once all have ended as if nothing had happened."""
+    kills = []
+    for seed in seeds:
+        root = place / f"{seed}-{with_mlflow}"
+        kills.append(kill_until_it_ends(root, seed, LONGEST, with_mlflow))
+        folder = ExperimentFolder(root / "experiments" / "exp")
+        view = read_view(folder)
+        assert story(view) == unbroken and view.state == "finished", seed
+        assert left_over(folder) == [], seed
+        if with_mlflow:
+            assert mirrored(root) == {trial.number: len(trial.epochs) for trial in view.trials}, seed
+    return kills
+
+
+def mirrored(root: Path) -> dict[int, int]:
+    """Of each trial's run in MLflow the number of its epochs' figures; fails if a trial has two runs."""
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'exp'")
+    runs = client.search_runs([experiment.experiment_id])
+    trials = {
+        run.info.run_id: run.data.tags["raypose.trial"].split("/")[1]
+        for run in runs
+        if "raypose.trial" in run.data.tags
+    }
+    assert len(runs) == len(trials) + 1 and len(set(trials.values())) == len(trials)
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+    return {int(number): len(client.get_metric_history(run, "PCK")) for run, number in trials.items()}
+
+
+def test_killed_a_hundred_times_they_end_as_if_nothing_had_happened(
+    place: Path, unbroken: list[tuple[object, ...]]
+) -> None:
+    assert sum(check(place, range(4), False, unbroken)) >= 100
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_with_their_mirror(place: Path, unbroken: list[tuple[object, ...]], seed: int) -> None:
+    assert sum(check(place, range(seed, seed + 1), True, unbroken)) >= 10

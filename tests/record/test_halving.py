@@ -1,0 +1,44 @@
+"""The pruners' verdicts are Optuna's own, and asked a second time they are the same."""
+
+import random
+
+import optuna
+import pytest
+from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
+
+from raypose.record.halving import Halving, Hyperband
+
+EPOCHS = 12
+PAIRS = {
+    "asha": (Halving(1, 3), SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)),
+    "asha from 2": (Halving(2, 2), SuccessiveHalvingPruner(min_resource=2, reduction_factor=2)),
+    "hyperband": (Hyperband(1, EPOCHS, 3), HyperbandPruner(1, EPOCHS, 3)),
+}
+
+
+def verdicts(pruner: BasePruner, direction: str, asked: int) -> list[list[bool]]:
+    """Of 40 trials, three at a time, what is heard after each epoch, each question being put `asked` times."""
+    draw = random.Random(5)
+    study = optuna.create_study(study_name="curves", direction=direction, pruner=pruner)
+    told: list[list[bool]] = []
+    for _ in range(14):
+        group = [(study.ask(), draw.random()) for _ in range(3)]
+        heard: list[list[bool]] = [[] for _ in group]
+        for epoch in range(1, EPOCHS + 1):
+            for (trial, level), answers in zip(group, heard, strict=True):
+                if not any(answers):
+                    trial.report(round(level + draw.random() / epoch, 1), epoch)  # rounded: there are ties
+                    answers.append([trial.should_prune() for _ in range(asked)][-1])
+        for (trial, _), answers in zip(group, heard, strict=True):
+            study.tell(trial, None if any(answers) else 1.0, optuna.trial.TrialState.PRUNED if any(answers) else None)
+        told += heard
+    return told
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_verdicts_are_optunas_and_do_not_depend_on_how_often_one_asks(name: str, direction: str) -> None:
+    ours, optunas = PAIRS[name]
+    expected = verdicts(optunas, direction, asked=1)
+    assert verdicts(ours, direction, asked=1) == verdicts(ours, direction, asked=2) == expected
+    assert any(map(any, expected)) and not all(map(any, expected))
