@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from raypose.errors import DamagedError
-from raypose.record.files import digest, flush, read_json, write_json
+from raypose.record.files import digest, flush, read_json, read_whole, write_json
 from raypose.record.view import Epoch, best_epoch
 
 META = "meta.json"
+PARTIAL = "partial"  # an epoch that was paused: its `meta.json` tells how many whole ones are before it
 
 
 def staging_folder(trial: Path, number: int) -> Path:
@@ -99,9 +100,12 @@ def keep_last_and_best(epochs: tuple[Epoch, ...], metric: str) -> None:
 
 def tidy(trial: Path, metric: str) -> None:
     """Remove what a kill has left of a trial that nobody trains now: half epochs, and those that were to be freed."""
-    for half in (*trial.glob(".epoch_*.tmp"), *trial.glob(".epoch_*.damaged")):
-        shutil.rmtree(half)
-    keep_last_and_best(read_epochs(trial), metric)
+    epochs, paused = read_epochs(trial), read_whole(trial / PARTIAL / META)
+    for half in trial.glob(".*"):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
+    if paused is None or paused["epoch"] < len(epochs):
+        shutil.rmtree(trial / PARTIAL, ignore_errors=True)
+    keep_last_and_best(epochs, metric)
 
 
 def retire(epoch: Epoch) -> None:

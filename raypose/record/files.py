@@ -1,18 +1,23 @@
 """Small files that are whole or not there, and that tell when they were changed. Runs in: GPU worker, driver.
 
-Each JSON file holds the SHA-256 of its other keys, so that a cut or altered one is never taken for the truth.
+Each JSON file holds a seal, the SHA-256 of its other keys, so that a cut or altered one is never taken for the truth.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raypose.errors import DamagedError
+from raypose.errors import DamagedError, NoSpaceError
 
-SEAL = "sha256"
+SEAL = "seal"
+MB = 2**20
+RESERVE = 32 * MB  # for the databases and logs of a running experiment
+FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -42,6 +47,25 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     staging.write_text(text + "\n", encoding="utf-8")
     flush(staging)
     os.replace(staging, path)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise NoSpaceError unless the disk holds `needed` more bytes, and databases and logs besides."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + RESERVE:
+        short = needed + RESERVE - free
+        raise NoSpaceError(
+            f"{folder}: the next checkpoint needs {needed / MB:.0f} MB, and {free / MB:.0f} MB of the disk are free; "
+            f"free {short / MB:.0f} MB or more"
+        )
+
+
+def is_full_disk(fault: BaseException | None) -> bool:
+    """Whether an error, or its cause, is that a disk is full: in the words of the system, SQLite or safetensors."""
+    if fault is None:
+        return False
+    said = isinstance(fault, NoSpaceError) or any(words in str(fault) for words in FULL)
+    return said or getattr(fault, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or is_full_disk(fault.__cause__)
 
 
 def digest(path: Path) -> str:

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,21 @@ class ExperimentFolder:
     def study_url(self) -> str:
         """The address of its own database, as Optuna takes it."""
         return f"sqlite:///{self.study_file}"
+
+    def require_own(self) -> None:
+        """Raise ExperimentError if another user made what a restore would act on; root's is nobody else's.
+
+        To look at an experiment is safe. To go on with it runs what its specification names, and Optuna unpickles what
+        its CMA-ES sampler left in the study.
+        """
+        parts = [part for each in (self, self.final) for part in (each.path, each.path / "spec.json", each.study_file)]
+        for file in parts:
+            if file.exists() and file.stat().st_uid not in (os.geteuid(), 0):
+                copy = f"cp -r {shlex.quote(str(self.path))} {shlex.quote(f'{self.path}-mine')}"
+                raise ExperimentError(
+                    f"{self.name}: {file} belongs to another user, who could have you run anything; if you trust them, "
+                    f"make a copy of your own: {copy} && raypose restore {self.path.name}-mine"
+                )
 
     def trial(self, number: int) -> Path:
         """Folder of one trial's config, log and checkpoints."""

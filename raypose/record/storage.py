@@ -3,13 +3,13 @@
 Runs in: driver.
 """
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import TypedDict, cast
 
 import optuna
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import SpecError
@@ -32,9 +32,9 @@ def check_storage(url: str) -> None:
     """Raise SpecError unless a study can be kept there; its password, if any, would be saved with the specification."""
     if url == "auto":
         return
+    if re.search(r"://[^/?#@]*:[^/?#]*@", url):
+        raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
     try:
-        if make_url(url).password:
-            raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
         optuna.storages.get_storage(url)
     except (SQLAlchemyError, ImportError, ValueError) as fault:
         raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).splitlines()[0]}"]) from fault

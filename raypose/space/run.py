@@ -14,7 +14,8 @@ class Run:
 
     `batch_size` and `loader_workers` are one worker's; `train_people` is what the schedule's steps follow from;
     `folder` is the trial's, for its log, config and checkpoints. An optimizer step sees
-    workers x batch_size x accumulation people, the effective batch.
+    workers x batch_size x accumulation people, the effective batch. `bad_images` is the share of the training images
+    that may be unreadable, and are left out.
     """
 
     model: str
@@ -37,3 +38,4 @@ class Run:
     schedule: Literal["compressed", "full"] = "compressed"
     held_out: float = 0.0
     retest: bool = False
+    bad_images: float = 0.001

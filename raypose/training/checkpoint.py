@@ -15,13 +15,13 @@ from mmengine.runner import Runner
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from raypose.record.epochs import read_json, write_json
+from raypose.record.files import read_json, require_space, write_json
 
 TENSORS, PLAIN, WEIGHTS = "state.safetensors", "state.json", "weights.pth"
 
 
 def save_state(runner: Runner, folder: Path) -> None:
-    """Write the state after a finished epoch into an empty folder."""
+    """Write the state after a step, or after a finished epoch, into an empty folder."""
     optimizer, names, ema = runner.optim_wrapper.state_dict(), _optimized(runner), ema_hook(runner)
     moments = {f"{names[i]}.{slot}": v for i, slots in optimizer["state"].items() for slot, v in slots.items()}
     tensors = {
@@ -29,6 +29,8 @@ def save_state(runner: Runner, folder: Path) -> None:
         **_named("optimizer", moments),
         **(_named("ema", ema.ema_model.state_dict()) if ema else {}),
     }
+    # Besides these, the export of the evaluated weights, which are a third of them at most and half when all is frozen.
+    require_space(folder, 3 * sum(tensor.nbytes for tensor in tensors.values()) // 2)
     save_file(tensors, folder / TENSORS)
     plain = {
         "epoch": runner.epoch,
@@ -39,11 +41,15 @@ def save_state(runner: Runner, folder: Path) -> None:
         "scaler": {k: v for k, v in optimizer.items() if k == "loss_scaler"},
     }
     write_json(folder / PLAIN, plain)
+
+
+def export_weights(runner: Runner, folder: Path) -> None:
+    """Write what plain MMPose loads beside the state of a finished epoch."""
     torch.save({"state_dict": evaluated_weights(runner), "meta": {"epoch": runner.epoch}}, folder / WEIGHTS)
 
 
-def load_state(runner: Runner, folder: Path) -> None:
-    """Put a saved state back into a runner that has not trained yet.
+def load_state(runner: Runner, folder: Path, step: int = 0) -> None:
+    """Put a saved state back into a runner that has not trained since; it was saved after `step` steps of an epoch.
 
     Moments go by the parameters' names; parameters that were frozen until now begin without any.
     """
@@ -52,7 +58,7 @@ def load_state(runner: Runner, folder: Path) -> None:
     if ema := ema_hook(runner):
         ema.ema_model.load_state_dict(_part("ema", tensors))
     wrapper, loop, names = runner.optim_wrapper, runner.train_loop, _optimized(runner)
-    loop._epoch, loop._iter = plain["epoch"], plain["epoch"] * len(runner.train_dataloader)
+    loop._epoch, loop._iter = plain["epoch"], plain["epoch"] * len(runner.train_dataloader) + step
     if (plain["parameters"], plain["iter"]) == (names, runner.iter):
         for scheduler, saved in zip(runner.param_schedulers, plain["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
@@ -83,6 +89,16 @@ def evaluated_weights(runner: Runner) -> dict[str, Tensor]:
     ema = ema_hook(runner)
     model = ema.ema_model.module if ema else bare_model(runner)
     return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+
+
+def buffers(runner: Runner) -> dict[str, Tensor]:
+    """What is not learned but counted, by each rank for itself unless it is synchronised: BatchNorm's statistics.
+
+    Those of the model and of the moving average, as they are, not copied.
+    """
+    ema = ema_hook(runner)
+    parts = {"model": bare_model(runner), **({"ema": ema.ema_model} if ema else {})}
+    return {f"{part}.{name}": buffer for part, module in parts.items() for name, buffer in module.named_buffers()}
 
 
 def ema_hook(runner: Runner) -> EMAHook | None:

@@ -10,6 +10,7 @@ from raypose.datasets.split import split_rows
 from raypose.space.run import Run
 from raypose.training.input_size import dicts
 from raypose.training.knobs import apply_knobs
+from raypose.training.people import People
 from raypose.training.schedule import fitted_config
 
 SYNC_BN, PLAIN_BN = "SyncBN", "BN"
@@ -27,9 +28,9 @@ def build_config(run: Run) -> Config:
 def _place(config: Config, run: Run) -> None:
     """Fit the config to the data folder and the device."""
     for loader in (config.train_dataloader, config.val_dataloader):
-        loader.dataset.data_root = str(run.data)
+        loader.dataset.update(type=f"{People.__module__}.{People.__name__}", data_root=str(run.data))
         loader.num_workers = run.loader_workers
-        # New loader processes each epoch are seeded from the epoch's seed, so that a resumed epoch equals a first one.
+        # New loader processes learn in each epoch which one it is, and so draw what a resumed training draws.
         loader.persistent_workers = False
         loader.pop("prefetch_factor", None)
     config.val_dataloader.dataset.headbox_file = str(run.data / "annotations" / "mpii_gt_val.mat")

@@ -74,6 +74,12 @@ def fingerprints(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str,
     return {name: _fingerprint(state[name].detach().cpu().contiguous()) for name in names}
 
 
+def fingerprint(state: Mapping[str, Tensor], names: Sequence[str]) -> str:
+    """One SHA-256, in hex, of all the named tensors and their names."""
+    lines = "".join(f"{name} {sha}\n" for name, sha in fingerprints(state, names).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def _fingerprint(tensor: Tensor) -> str:
     digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
     digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -1,81 +1,109 @@
-"""What raypose adds to MMEngine's training loop: seeds, whole steps, the check for divergence, an epoch's end.
+"""What raypose adds to MMEngine's training loop: seeds, unreadable images, one model on all ranks, an epoch's end.
 
 Runs in: GPU worker.
 """
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine import dist
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import Runner
 
 from raypose.errors import DivergedError
-from raypose.record.epochs import commit_epoch, is_intact, read_epochs, retire, staging_folder
-from raypose.record.view import Epoch, best_epoch
+from raypose.record.epochs import commit_epoch, keep_last_and_best, last_whole, read_epochs, staging_folder
 from raypose.space.run import Run
 from raypose.training.base import FIGURES
-from raypose.training.checkpoint import load_state, save_state
+from raypose.training.checkpoint import buffers, export_weights, load_state, save_state
+from raypose.training.partial import drop_partial
+from raypose.training.pause import PauseHook, step_of
+from raypose.training.people import UNREADABLE, Unreadable
+from raypose.training.seeds import mixed, seed_generators
 
 Report = Callable[[Mapping[str, float], Path], bool]
 """Called on rank 0 with an epoch's metrics and its checkpoint folder; true asks the training to stop there."""
 
 
 class SeedHook(Hook):
-    """Draw every epoch's random numbers from (seed, epoch, rank), so that a resumed epoch equals a first one."""
+    """Draw random numbers from the place in the training, so that one taken up again equals an unbroken one."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed Python, NumPy and torch; loader processes take their seeds from torch's."""
-        seed = (self.seed * 1009 + runner.epoch) * 1009 + dist.get_rank()
-        set_random_seed(seed % 2**32)  # NumPy takes no larger one
+        """Tell the data set, which the epoch's loader processes inherit."""
+        runner.train_dataloader.dataset.place = (self.seed, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """For what the model itself draws; its ranks draw different numbers."""
+        seed_generators(mixed("step", self.seed, runner.epoch, step_of(runner), dist.get_rank()))
 
 
-class FiniteLossHook(Hook):
-    """End a training whose loss is no longer a number, on all ranks together."""
+class UnreadableHook(Hook):
+    """Let the training leave out a share of its images if they cannot be read, and say how many in the log."""
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Raise DivergedError if any rank's loss is NaN or infinite."""
-        bad = torch.logical_not(torch.isfinite(outputs["loss"])).float()
+    def __init__(self, folder: Path, share: float) -> None:
+        self.folder, self.share = folder, share
+
+    def before_train(self, runner: Runner) -> None:
+        """Give the data set its list."""
+        people = runner.train_dataloader.dataset
+        people.unreadable = Unreadable(self.folder / UNREADABLE, self.share * people.images)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Warn of them; as MMEngine's log takes a warning once, it tells of later epochs only if they find more."""
+        people = runner.train_dataloader.dataset
+        if dist.is_main_process() and (count := people.unreadable.count()):
+            runner.logger.warning(
+                f"{count} of {people.images} training images cannot be used and are left out; {UNREADABLE} lists them"
+            )
+
+
+class BuffersHook(Hook):
+    """After an epoch's last step all ranks take rank 0's buffers, so that one model is validated, saved and resumed.
+
+    But for those of `frozen` tensors, which are the same on all ranks: if one is not, KeepFrozenHook is to see it.
+    """
+
+    priority = "VERY_LOW"  # after MMEngine's SyncBuffersHook, where a config has it
+
+    def __init__(self, frozen: Iterable[str]) -> None:
+        self.frozen = {f"{part}.{name}" for name in frozen for part in ("model", "ema.module")}
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Those of BatchNorm, and of the moving average."""
         if dist.get_world_size() > 1:
-            dist.all_reduce(bad, "max")
-        if bad.item():
-            raise DivergedError(f"the loss is not finite in epoch {runner.epoch + 1}, step {batch_idx + 1}")
+            own = {name: tensor for name, tensor in buffers(runner).items() if name not in self.frozen}
+            first = [{name: tensor.cpu() for name, tensor in own.items()} if dist.is_main_process() else {}]
+            dist.broadcast_object_list(first, src=0)
+            for name, tensor in first[0].items():
+                own[name].copy_(tensor)
 
 
 class EpochHook(Hook):
     """At the end of an epoch commit its checkpoint, report it, and stop if asked or due; at the start, resume.
 
     `end` is the last epoch to train here: of the run, or of its part with the freeze set. `costs` are figures of the
-    model that every epoch's metrics hold. `stopped` says whether the report asked to stop before the run's own end.
+    model that every epoch's metrics hold; `pauses` keeps the epoch's time. `stopped` says whether the report asked to
+    stop before the run's own end.
     """
 
     priority = "LOW"  # after EMAHook has put the trained weights back
 
-    def __init__(self, run: Run, end: int, report: Report, costs: Mapping[str, float]) -> None:
-        self.run, self.end, self.report, self.costs = run, end, report, costs
+    def __init__(self, run: Run, end: int, report: Report, costs: Mapping[str, float], pauses: PauseHook) -> None:
+        self.run, self.end, self.report, self.costs, self.pauses = run, end, report, costs, pauses
         self.stopped = False
-        self._began = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         """Go on from the trial's last epoch whose files are whole."""
-        last = last_epoch(self.run.folder)
+        last = last_whole(self.run.folder)
         if last is not None:
             load_state(runner, last.folder)
             runner.logger.info(f"going on after epoch {last.number}")
         runner.train_loop.stop_training = runner.epoch >= self.end
         dist.barrier()
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Start the epoch's clock, and its count of batches: no step takes some from one epoch, some from the next."""
-        self._began = time.monotonic()
-        runner.optim_wrapper.initialize_count_status(runner.model, 0, len(runner.train_dataloader))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Rank 0 commits and reports; all ranks stop or go on together."""
@@ -92,24 +120,13 @@ class EpochHook(Hook):
     def _end_epoch(self, runner: Runner, metrics: dict[str, float]) -> bool:
         staging = staging_folder(self.run.folder, runner.epoch)
         save_state(runner, staging)
-        folder = commit_epoch(staging, runner.epoch, metrics, time.monotonic() - self._began)
+        export_weights(runner, staging)
+        folder = commit_epoch(staging, runner.epoch, metrics, self.pauses.seconds())
+        drop_partial(self.run.folder)
         stop = self.report(metrics, folder)
         # Epochs that follow were damaged, and are yet to be done again: neither last nor best.
-        _keep_last_and_best(read_epochs(self.run.folder)[: runner.epoch], self.run.metric)
+        keep_last_and_best(read_epochs(self.run.folder)[: runner.epoch], self.run.metric)
         return stop
-
-
-def last_epoch(trial: Path) -> Epoch | None:
-    """The trial's last epoch whose files are whole: what a training goes on from."""
-    return next((epoch for epoch in reversed(read_epochs(trial)) if is_intact(epoch)), None)
-
-
-def _keep_last_and_best(epochs: tuple[Epoch, ...], metric: str) -> None:
-    """Free the space of all other epochs; only now, when the last one is committed and reported."""
-    best = best_epoch(epochs, metric)
-    for epoch in epochs[:-1]:
-        if epoch.has_weights and epoch != best:
-            retire(epoch)
 
 
 def _finite(metrics: Mapping[str, Any], needed: str) -> dict[str, float]:

@@ -43,6 +43,11 @@ def split(run: Run) -> None:
     write_json(run.folder / KEPT, {"batch_size": batch // parts, "accumulation": run.accumulation * parts})
 
 
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether a device or the machine had no memory left; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(fault, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(fault)
+
+
 def batch_of(run: Run) -> int:
     """The people that one worker's model sees at a time; a value for it stands above the run's own."""
     return int(run.values.get(BATCH_SIZE) or run.batch_size)

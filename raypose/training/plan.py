@@ -19,7 +19,7 @@ from raypose.space.run import Run
 from raypose.training.base import FIGURES, base_config
 from raypose.training.config import build_config
 from raypose.training.cost import COSTS, training_flops
-from raypose.training.freeze import freeze, frozen_tensors
+from raypose.training.freeze import fingerprint, freeze, frozen_tensors
 from raypose.training.keys import dotted
 from raypose.training.knobs import base_value
 from raypose.training.layer_rates import check_groups, notices
@@ -31,6 +31,7 @@ from raypose.training.weights import Loaded
 def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     """The base config's own `values` of all knobs and its `full_epochs`, after a model was built and weights loaded.
 
+    With them what a restore compares: every leaf of the base `config` by its path, and a digest of the `weights`.
     `freeze_choices` are all that a trial may have, those of starting points too. Raises SpecError for metrics, knobs
     and freeze sets that name nothing, for sets that leave nothing to train or freeze random weights, and WeightsError
     for weights that do not fit.
@@ -56,7 +57,13 @@ def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metri
             problems += error.problems
     if problems:
         raise SpecError(problems)
-    return {"values": values, "full_epochs": base_config(run.model).train_cfg.max_epochs}
+    base = base_config(run.model)
+    return {
+        "values": values,
+        "full_epochs": base.train_cfg.max_epochs,
+        "config": {path: repr(leaf) for path, leaf in dotted(base).items()},
+        "weights": fingerprint(model.state_dict(), [*loaded.loaded, *loaded.resampled]),
+    }
 
 
 def _metric_problem(name: str, first: bool) -> str | None:

@@ -21,6 +21,7 @@ from raypose.space.knobs import Value
 from raypose.space.run import Run
 from raypose.training.checkpoint import bare_model
 from raypose.training.layer_rates import rate_factors, scale_rates
+from raypose.training.loader_faults import told_plainly
 
 
 class _Runner(Runner):
@@ -29,6 +30,18 @@ class _Runner(Runner):
     def __init__(self, values: Mapping[str, Value], **parts: Any) -> None:
         self._values = values
         super().__init__(**parts)
+
+    @told_plainly()
+    def train(self) -> nn.Module:
+        """MMEngine's, with errors of the loader processes as they were."""
+        model: nn.Module = super().train()
+        return model
+
+    @told_plainly()
+    def val(self) -> dict[str, float]:
+        """MMEngine's, with errors of the loader processes as they were."""
+        figures: dict[str, float] = super().val()
+        return figures
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
         """MMEngine's, with `lr_mult` and `layer_decay` on top; the schedulers that are built next keep the ratios."""

@@ -5,48 +5,64 @@ Nothing here knows of Ray, Optuna or MLflow: epochs go out through `report`, a p
 
 import dataclasses
 import tempfile
+from collections.abc import Callable
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
+from raypose.record.epochs import last_whole
 from raypose.space.run import Run
 from raypose.training.checkpoint import bare_model
 from raypose.training.config import build_config
 from raypose.training.cost import trial_costs
 from raypose.training.evaluate import retest
 from raypose.training.freeze import KeepFrozenHook
-from raypose.training.hooks import EpochHook, FiniteLossHook, Report, SeedHook, last_epoch
-from raypose.training.memory import describe, fitting, release, split
+from raypose.training.hooks import BuffersHook, EpochHook, Report, SeedHook, UnreadableHook
+from raypose.training.memory import describe, fitting, is_out_of_memory, release, split
 from raypose.training.model import build_model
+from raypose.training.pause import Paused, PauseHook
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
 from raypose.training.weights import tell
 
 
-def train(run: Run, report: Report) -> None:
-    """Train a trial to its end, or until `report` asks to stop; go on from its last epoch if there is one.
+def never() -> bool:
+    """Nobody asks for a pause."""
+    return False
+
+
+def train(run: Run, report: Report, asked_to_pause: Callable[[], bool] = never) -> bool:
+    """Train a trial to its end, or until `report` asks to stop; go on from its last epoch, or step, if there is one.
+
+    Returns whether it is over. It is not if, after a step, `asked_to_pause` was true on rank 0, which asks it after
+    each step: then all is saved, and the next call goes on with the step after.
 
     A batch that does not fit into memory is split, and the trial goes on; with several workers only when all of them
     call this anew. Raises DivergedError for a loss that is not finite, SpecError and WeightsError for values that
-    cannot be used, WorkError for frozen tensors that moved and for memory that does not hold one person.
+    cannot be used, DataError for images that cannot be read, on the rank that needs them, and WorkError for frozen
+    tensors that moved and for memory that does not hold one person.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     finished = None
     while finished is None:
         fits = fitting(run)
         try:
-            finished = _train_phases(fits, run, report)
-        except torch.OutOfMemoryError:
+            finished = _train_phases(fits, run, report, asked_to_pause)
+        except Paused:
+            return False
+        except Exception as fault:
+            if not is_out_of_memory(fault):
+                raise
             split(fits)
             if run.workers > 1:  # the others wait in a collective call for this worker
                 raise
         release()  # here, where no traceback holds the tensors any more
     if finished and run.retest:
         retest(fits)
+    return True
 
 
-def _train_phases(run: Run, given: Run, report: Report) -> bool:
+def _train_phases(run: Run, given: Run, report: Report, asked_to_pause: Callable[[], bool]) -> bool:
     """Train with the freeze set, then, if it is to be unfrozen, without; true if nobody asked to stop before the end.
 
     Each phase has a Runner of its own and goes on from the checkpoint of the one before, so that optimizer, DDP and
@@ -55,20 +71,20 @@ def _train_phases(run: Run, given: Run, report: Report) -> bool:
     at = unfreeze_epoch(run.values, run.epochs)
     unfrozen = dataclasses.replace(run, values={**run.values, "freeze": "none"})
     phases = [(run, run.epochs)] if at is None else [(run, at), (unfrozen, run.epochs)]
-    last = last_epoch(run.folder)
+    last = last_whole(run.folder)
     with registered(run.folder / "train.log", run.folder.name) as name:
         if run != given:
             MMLogger.get_current_instance().warning(describe(given, run))
         for phase, end in phases:
             if last and last.number > end:  # not at its end: what was frozen is yet to be verified
                 continue
-            if _train_until(end, phase, report, name):
+            if _train_until(end, phase, report, asked_to_pause, name):
                 return False
             release()
     return True
 
 
-def _train_until(end: int, run: Run, report: Report, name: str) -> bool:
+def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[], bool], name: str) -> bool:
     """Train to the end of an epoch; true if `report` asked to stop before the run's own end."""
     config = build_config(run)
     config.experiment_name = name
@@ -79,8 +95,11 @@ def _train_until(end: int, run: Run, report: Report, name: str) -> bool:
     with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(config, model, run, work_dir)
         costs = trial_costs(bare_model(runner), run.folder) if is_main_process() else {}
-        ending = EpochHook(run, end, report, costs)
-        for hook in (SeedHook(run.seed), keep_frozen, FiniteLossHook(), ending):
+        pauses = PauseHook(run, end, asked_to_pause)
+        ending = EpochHook(run, end, report, costs, pauses)
+        unreadable = UnreadableHook(run.folder, run.bad_images)
+        buffers = BuffersHook(keep_frozen.loaded)
+        for hook in (SeedHook(run.seed), unreadable, keep_frozen, buffers, ending, pauses):
             runner.register_hook(hook)
         if is_main_process():
             config.dump(run.folder / "config.py")

@@ -32,6 +32,7 @@ class _Job:
     verdicts: dict[int, bool] = field(default_factory=dict)
     attempts: int = 0
     note: str = ""
+    blamed: bool = True
 
     @property
     def over(self) -> bool:
@@ -46,12 +47,13 @@ class Broker:
 
     def __init__(self, retries: int, lanes: int) -> None:
         self._retries, self._lanes = retries, lanes
-        self._lost: dict[int, str] = {}
+        self._lost: set[int] = set()
         self._jobs: dict[int, _Job] = {}
         self._queue: list[int] = []
         self._on_lane: dict[int, int] = {}
         self._asked: dict[int, int] = {}
         self._closed = False
+        self._reason: str | None = None
         self._changed = asyncio.Condition()
 
     async def submit(self, number: int, run: dict[str, Any]) -> None:
@@ -89,6 +91,7 @@ class Broker:
             job = self._jobs[self._queue.pop(0)]
             self._on_lane[lane] = job.number
             job.attempts += 1
+            job.blamed = True
             self._say(job, {"kind": "begin", "attempt": job.attempts})
             return job.number, job.run
 
@@ -97,7 +100,9 @@ class Broker:
         job = self._jobs.get(self._on_lane.pop(lane, -1))
         if job is None or job.over:
             return
-        if job.attempts <= self._retries or not blame:
+        if not blame or not job.blamed:
+            job.attempts -= 1
+        if job.attempts <= self._retries:
             self._queue.insert(0, job.number)
         else:
             reason = job.note or "its worker died"
@@ -120,9 +125,9 @@ class Broker:
                 self._say(self._jobs[number], {"kind": "end", "error": None})
             self._changed.notify_all()
 
-    async def note(self, number: int, reason: str) -> None:
-        """What a worker is about to die of, for the day nobody is left to tell."""
-        self._jobs[number].note = reason
+    async def note(self, number: int, reason: str, blamed: bool) -> None:
+        """What a worker is about to die of, and whether that is to count as an attempt of the trial."""
+        self._jobs[number].note, self._jobs[number].blamed = reason, blamed
 
     async def end(self, lane: int, number: int, error: str | None, again: bool = False) -> None:
         """A lane is done with a trial; `again` if another attempt may do better."""
@@ -139,23 +144,32 @@ class Broker:
         """A lane will not come back; its trial is for another one, and without any all are aborted."""
         async with self._changed:
             self._put_back(lane, blame=False)
-            self._lost[lane] = reason
+            self._lost.add(lane)
             if len(self._lost) == self._lanes:
-                self._close()
+                self._close(f"the workers could not be kept running: {reason}")
+
+    async def halt(self, reason: str) -> None:
+        """Something is wrong that no other trial or lane would escape: no more trials until somebody has mended it."""
+        async with self._changed:
+            self._close(reason)
 
     async def why_closed(self) -> str | None:
-        """What the last lane was lost by, once none is left."""
-        if len(self._lost) < self._lanes:
-            return None
-        return f"the workers could not be kept running: {next(reversed(self._lost.values()))}"
+        """What keeps the trials from being run; None if nothing does."""
+        return self._reason
 
     async def close(self) -> None:
         """No more trials; those that wait or run are aborted."""
         async with self._changed:
             self._close()
 
-    def _close(self) -> None:
+    async def closing(self) -> None:
+        """Returns as soon as there will be no more trials: what runs is to be paused."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed)
+
+    def _close(self, reason: str | None = None) -> None:
         self._closed = True
+        self._reason = self._reason or reason
         for job in self._jobs.values():
             self._say(job, {"kind": "abort"})
         self._changed.notify_all()

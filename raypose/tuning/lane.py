@@ -5,15 +5,18 @@ Runs in: a light process for each lane (`keep_lane`), GPU worker (`serve`). The 
 """
 
 import gc
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from ray import train as ray_train
 
-from raypose.errors import RayposeError
+from raypose.errors import DataError, NoSpaceError, RayposeError
+from raypose.record.files import is_full_disk
 from raypose.space.run import Run
 from raypose.tuning.cluster import Capacity
 
@@ -22,9 +25,12 @@ def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch
     """Keep a lane running until the broker closes; `failures` bounds how often its workers may die in all."""
     from ray.train.torch import TorchTrainer  # here, as it imports torch, which the driver does without
 
+    from raypose.tuning.process_group import process_group
+
     trainer = TorchTrainer(
         serve,
         train_loop_config={"broker": broker, "lane": lane, "cpus": capacity.cpus_per_worker},
+        torch_config=process_group(),
         scaling_config=ray_train.ScalingConfig(
             num_workers=capacity.workers,
             use_gpu=capacity.gpus_per_worker > 0,
@@ -59,6 +65,9 @@ def serve(settings: dict[str, Any]) -> None:
     cv2.setNumThreads(0)  # samples are loaded one by one in as many processes as there are CPUs
     broker, lane = settings["broker"], settings["lane"]
     first = ray_train.get_context().get_world_rank() == 0
+    pausing = threading.Event()
+    if first:
+        threading.Thread(target=_listen, args=(broker, pausing), daemon=True).start()
     while True:
         offer: list[Any] = [ray.get(broker.next_job.remote(lane)) if first else None]
         if dist.get_world_size() > 1:
@@ -68,14 +77,27 @@ def serve(settings: dict[str, Any]) -> None:
         if offer[0] == "close":
             return
         number, run = offer[0]
-        error, again = _train(train, broker, number, run)
+        error, again = _train(partial(train, asked_to_pause=pausing.is_set), broker, lane, number, run)
         if first:
             ray.get(broker.end.remote(lane, number, error, again))
         release()
 
 
-def _train(train: Callable[..., None], broker: Any, number: int, run: dict[str, Any]) -> tuple[str | None, bool]:
-    """Train one trial; its own failure is returned, with whether to try again, and the lane lives on."""
+def _listen(broker: Any, pausing: threading.Event) -> None:
+    """In a thread of its own: hear of the end while a trial is being trained."""
+    ray.get(broker.closing.remote())
+    pausing.set()
+
+
+def _train(
+    train: Callable[..., bool], broker: Any, lane: int, number: int, run: dict[str, Any]
+) -> tuple[str | None, bool]:
+    """Train one trial; its own failure is returned, with whether to try again, and the lane lives on.
+
+    A trial that was paused is neither: the broker, which has closed, hears of no end.
+    """
+
+    from raypose.training.memory import is_out_of_memory
 
     def report(metrics: Mapping[str, float], folder: Path) -> bool:
         stop: bool = ray.get(broker.committed.remote(number, int(folder.name.rsplit("_", 1)[1])))
@@ -86,10 +108,15 @@ def _train(train: Callable[..., None], broker: Any, number: int, run: dict[str, 
         train(trial, report)
     except Exception as fault:  # the border between a trial and its lane: whatever it was, it is told, not swallowed
         reason = f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:2000]
+        if is_full_disk(fault):
+            ray.get(broker.halt.remote(str(fault)))
         again = not isinstance(fault, RayposeError)  # ours are verdicts on the trial's values; others may pass
-        if again and trial.workers > 1:
+        if trial.workers > 1 and (again or isinstance(fault, NoSpaceError | DataError)):
             # The other ranks wait in a collective call for this one: only a new group gets them out.
-            ray.get(broker.note.remote(number, reason))
+            if again:
+                ray.get(broker.note.remote(number, reason, not is_out_of_memory(fault)))
+            else:
+                ray.get(broker.end.remote(lane, number, reason))
             raise
         return reason, again
     return None, False

@@ -20,6 +20,7 @@ from raypose.tuning.lane import keep_lane
 from raypose.tuning.search import StudyScheduler, StudySearcher, relay
 
 TRIAL_PROCESS = {"CPU": 0.01}
+GRACE_S = 15.0  # for the workers to save what they are at: Slurm, Kubernetes and spot machines give 30 seconds in all
 
 
 def run_trials(study: Study, to_run: Callable[[Trial], Any], capacity: Capacity, changed: Callable[[], None]) -> None:
@@ -65,4 +66,4 @@ def _lanes(broker: Any, capacity: Capacity, failures: int, scratch: Path) -> Ite
     finally:
         with suppress(RayActorError):  # the broker is gone already: then so is everything that it would close
             ray.get(broker.close.remote())
-    ray.wait(lanes, num_returns=len(lanes), timeout=20)
+    ray.wait(lanes, num_returns=len(lanes), timeout=GRACE_S)

@@ -1,17 +1,20 @@
 """Training with default knobs is MMPose's own: the same losses and weights as MMEngine's stock Runner gives.
 
-The stock side knows nothing of raypose: it starts from the official MPII config file.
+The stock side knows nothing of raypose: it starts from the official MPII config file. What both must have in common,
+as random numbers have to be the same, are the seeds; a transform and a hook of the config bring them to the stock side.
 """
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, TRANSFORMS
 from mmengine.runner import Runner, set_random_seed
 from safetensors.torch import load_file
 
@@ -37,18 +40,35 @@ class Losses(Hook):
         self.seen.append(outputs["loss"].item())
 
 
-class EpochSeed(Hook):
-    """The random numbers of raypose's epochs, of the seed 3."""
+def set_seed(*place: int | str) -> None:
+    """MMEngine's seed of everything, for a place in a training with the seed 3."""
+    set_random_seed(int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=4).digest(), "big"))
+
+
+class SampleSeed(BaseTransform):
+    """The random numbers of raypose's samples."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        set_seed("sample", 3, results["dataset"].epoch, results["sample_idx"])
+        return results
+
+
+class StepSeed(Hook):
+    """The random numbers of raypose's steps, and the epoch for those of the samples."""
 
     def before_train_epoch(self, runner: Runner) -> None:
-        set_random_seed(1009 * (1009 * 3 + runner.epoch))
+        runner.train_dataloader.dataset.epoch = runner.epoch
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        set_seed("step", 3, runner.epoch, batch_idx, 0)
 
 
 @pytest.fixture(scope="module")
 def trained(make_run: MakeRun, start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[float]]:
     """A training of five epochs by raypose, and its losses."""
-    for hook in (Losses, EpochSeed):
+    for hook in (Losses, StepSeed):
         HOOKS.register_module(module=hook, force=True)
+    TRANSFORMS.register_module(module=SampleSeed, force=True)
     folder = tmp_path_factory.mktemp("stock")
     config = base_config("rtmpose-n")
     config.custom_hooks.append({"type": "Losses"})
@@ -76,6 +96,8 @@ def official_config(run: Run) -> Config:
             step.input_size = (64, 64)
         elif step.type == "GenerateTarget":
             step.encoder.update(input_size=(64, 64), sigma=(2.83, 2.83))
+    for pipeline in (config.train_dataloader.dataset.pipeline, switch.switch_pipeline):
+        pipeline.insert(0, {"type": "SampleSeed"})
     fit_by_hand(config)
     return config
 
@@ -99,7 +121,7 @@ def stock(trained: tuple[Run, list[float]], tmp_path_factory: pytest.TempPathFac
     config.work_dir, config.load_from = str(tmp_path_factory.mktemp("work")), run.weights
     config.randomness = {"seed": run.seed}
     config.default_hooks.checkpoint = None
-    config.custom_hooks += [{"type": "Losses"}, {"type": "EpochSeed"}]
+    config.custom_hooks += [{"type": "Losses"}, {"type": "StepSeed"}]
     runner = Runner.from_cfg(config)
     runner.train()
     return runner, list(Losses.seen)

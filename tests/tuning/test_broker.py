@@ -68,7 +68,7 @@ def test_a_lane_that_died_gets_its_trial_again_until_the_attempts_are_used_up() 
         await broker.submit(8, RUN)
         assert await broker.next_job(0) == (7, RUN)
         assert await broker.next_job(0) == (7, RUN)
-        await broker.note(7, "RuntimeError: gone")
+        await broker.note(7, "RuntimeError: gone", True)
         assert await broker.next_job(0) == (8, RUN)
         messages = await broker.messages(7, after=0)
         assert [m["kind"] for m in messages] == ["begin", "begin", "end"]
@@ -156,3 +156,43 @@ def test_the_trial_of_a_lane_that_is_lost_goes_to_another_and_without_any_all_is
         assert await broker.why_closed() == "the workers could not be kept running: no room either"
 
     play(scene)
+
+
+def test_what_would_hit_every_trial_halts_all_and_says_why() -> None:
+    async def scene(broker: Broker) -> None:
+        heard = asyncio.create_task(broker.closing())
+        await broker.submit(7, RUN)
+        await broker.next_job(0)
+        await asyncio.sleep(0)
+        assert not heard.done()
+        await broker.halt("the disk is full")
+        await heard
+        assert (await broker.messages(7, after=0))[-1]["kind"] == "abort"
+        await broker.end(0, 7, "OSError: no space", again=True)
+        assert await broker.next_job(0) == "close"
+        await broker.lost(0, "later")
+        await broker.lost(1, "later")
+        assert await broker.why_closed() == "the disk is full"
+
+    play(scene)
+
+
+def test_a_batch_that_did_not_fit_is_no_attempt() -> None:
+    async def scene(broker: Broker) -> None:
+        await broker.submit(7, RUN)
+        for _ in range(3):
+            assert await broker.next_job(0) == (7, RUN)
+            await broker.note(7, "OutOfMemoryError", False)
+        assert await broker.next_job(0) == (7, RUN)
+        await broker.note(7, "RuntimeError", True)
+        assert await broker.next_job(0) == "close"
+        kinds = [(m["kind"], m.get("attempt")) for m in await broker.messages(7, after=0)]
+        assert kinds == [("begin", 1)] * 4 + [("end", None)]
+
+    async def closing(broker: Broker) -> None:
+        closer = asyncio.create_task(scene(broker))
+        await asyncio.sleep(0.1)
+        await broker.close()
+        await closer
+
+    play(closing, retries=0)
