@@ -24,6 +24,7 @@ from raypose.options import (
     Settings,
     Spec,
     Trials,
+    TrustConfig,
     Weights,
     load_experiment,
     open_console,
@@ -46,6 +47,7 @@ def tune(
     name: Name = None,
     data: Data = None,
     model: Model = None,
+    trust: TrustConfig = False,
     weights: Weights = None,
     trials: Trials = None,
     epochs: Epochs = None,
@@ -64,7 +66,7 @@ def tune(
     Example: raypose tune search_spaces/lr.yaml --data data/mpii --trials 20
     """
     experiment = load_experiment(
-        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings
+        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings, trust=trust
     )
     from raypose.tuning.experiment import start
 
@@ -161,6 +163,7 @@ def plan(
     spec: Spec,
     data: Data = None,
     model: Model = None,
+    trust: TrustConfig = False,
     weights: Weights = None,
     trials: Trials = None,
     epochs: Epochs = None,
@@ -184,7 +187,7 @@ def plan(
     Example: raypose plan search_spaces/all.yaml --trial 2 --plot lr.png
     """
     experiment = load_experiment(
-        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings
+        spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings, trust=trust
     )
     from raypose.planned import plan_text
     from raypose.screen import LiveScreen
@@ -208,6 +211,7 @@ def lr_range(
     spec: Spec,
     data: Data = None,
     model: Model = None,
+    trust: TrustConfig = False,
     weights: Weights = None,
     settings: Settings = None,
     steps: Annotated[
@@ -221,9 +225,7 @@ def lr_range(
 
     Example: raypose lr-range search_spaces/lr.yaml --plot range.png --write
     """
-    experiment = load_experiment(
-        spec, data=data, model=model, weights=weights, trials=None, epochs=None, settings=settings
-    )
+    experiment = load_experiment(spec, data=data, model=model, weights=weights, settings=settings, trust=trust)
     from raypose.screen import LiveScreen
     from raypose.space.rewrite import write_range
     from raypose.tuning.plan import measure_range

@@ -201,9 +201,10 @@ def _training() -> Iterator[Finding]:
 
 def _ray() -> Iterator[Finding]:
     mode, address = os.environ.get("RAY_AUTH_MODE", "token"), os.environ.get("RAY_ADDRESS")
-    if mode != "token":
+    if mode.lower() != "token":
         text = f"RAY_AUTH_MODE={mode}: whoever reaches Ray's ports can run programs here: run `unset RAY_AUTH_MODE`"
         yield Finding("Ray", False, text)
+        return  # nothing of raypose speaks to Ray so
     logs = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/session_*/logs")
     start = f"mend what is BAD above, or set RAY_TMPDIR to a short path with room; Ray's own words: the newest {logs}"
     found = probe(

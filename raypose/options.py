@@ -17,6 +17,9 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster to join; without 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Data = Annotated[str | None, typer.Option(help="demo, or a folder in MPII layout.")]
 Model = Annotated[str | None, typer.Option(help="rtmpose-n, t, s, m, l, x, or the path of an RTMPose config.")]
+TrustConfig = Annotated[
+    bool, typer.Option("--trust-config", help="Run the config that model names, a program, if it is none of MMPose's.")
+]
 Weights = Annotated[str | None, typer.Option(help="demo, none, official, or a file or URL (.safetensors, .pth).")]
 Trials = Annotated[int | None, typer.Option(help="Number of trials, the base config's included.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of a full trial; the schedule is fitted to them.")]
@@ -27,10 +30,14 @@ DEFAULT_MLRUNS = Path("mlruns")
 WIDE = 200  # columns, in a file or a pipe
 
 
-def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -> Any:
-    """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute."""
+def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = False, **options: Any) -> Any:
+    """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute.
+
+    `trust`: the config that it names may be run, though it is none of MMPose's. Raises SpecError.
+    """
     from raypose.space.load import load_spec
     from raypose.space.schema import PRESETS
+    from raypose.space.trust import trusting
 
     keys = {"trials": "search.trials", "epochs": "train.epochs"}
     overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
@@ -46,7 +53,7 @@ def load_experiment(spec: Path, *, settings: list[str] | None, **options: Any) -
         for name, known in words.items()
         if isinstance(value := getattr(experiment, name), str) and value not in known and "://" not in value
     }
-    return experiment.model_copy(update=paths)
+    return trusting(experiment.model_copy(update=paths), trust)
 
 
 def open_console(stderr: bool = False) -> Console:

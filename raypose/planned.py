@@ -27,7 +27,8 @@ def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[st
     if experiment.test is not None:
         share = f"{experiment.test:.0%} of the validation images" if isinstance(experiment.test, float) else "folder "
         yield f"test       {share if isinstance(experiment.test, float) else share + experiment.test}, seen by no trial"
-    yield f"model      {experiment.model}, weights {experiment.weights}"
+    trusted = f" (trusted, sha256 {experiment.trust_config})" if experiment.trust_config else ""
+    yield f"model      {experiment.model}{trusted}, weights {experiment.weights}"
     yield f"search     {trials} trials ({experiment.search.sampler}), pruner {experiment.prune.pruner}"
     batch = f"{wanted.workers} worker(s) x {train.batch_size} x {train.accumulation} accumulated"
     schedule = "compressed into them" if train.schedule == "compressed" else "the config's own, cut after them"

@@ -23,6 +23,12 @@ def _model_name(model: str) -> str:
     raise fault(f"no preset '{shown(model)}'; {suggest(model, PRESETS, ', or the path of an MMPose config (.py)')}")
 
 
+def _without_password(address: str) -> str:
+    if re.search(r"://[^/?#]*@", address):
+        raise fault("an address with a user or password would be shown to others; download the file, and name it here")
+    return address
+
+
 def _folder_or_share(test: object) -> object:
     is_folder = isinstance(test, str) and 0 < len(test) <= LONGEST
     is_share = isinstance(test, float) and 0 < test <= 0.5
@@ -50,8 +56,12 @@ class Experiment(Strict):
 
     model: Annotated[Text, AfterValidator(_model_name)] = Field(default="rtmpose-n", examples=list(PRESETS))
     """Preset (rtmpose-n, t, s, m, l, x) or the path of any MMPose RTMPose config (.py)."""
-    weights: Text = Field(default="demo", examples=["demo", "none", "official"])
+    weights: Annotated[Text, AfterValidator(_without_password)] = Field(
+        default="demo", examples=["demo", "none", "official"]
+    )
     """demo (shipped with raypose), none, official (the config's own), or a file or URL (.safetensors, .pth)."""
+    trust_config: str | None = None
+    """Not for the file: sha256 of the config that model names, kept when an experiment is made with --trust-config."""
     data: Text = Field(default="demo", examples=["demo", "data/mpii"])
     """demo (rendered by raypose) or a folder in MPII layout."""
     test: Annotated[Annotated[float, Field(gt=0, le=0.5)] | Text | None, BeforeValidator(_folder_or_share)] = Field(

@@ -2,15 +2,20 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from raypose.record.view import ExperimentView
 from raypose.tracking.mirror import Mirror
-from raypose.tracking.store import Store
+from raypose.tracking.store import Store, damage, without_password
 
 _log = logging.getLogger(__name__)
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0
+_LAST_WAITS_S = (1.0, 2.0)
+# A mirror that was given up at its end may still wait for an answer when the next one begins: two that look before
+# they make a run would both make it.
+_one_at_a_time = threading.Lock()
 
 
 class MirrorThread:
@@ -43,7 +48,7 @@ class MirrorThread:
         self._tell(closing=True)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            return self._error or f"no answer from MLflow at {self._store.address} within {timeout_s:g} seconds"
+            return self._error or f"MLflow at {self._store.address} did not take everything in {timeout_s:g} seconds"
         return self._error
 
     def _tell(self, closing: bool) -> None:
@@ -54,28 +59,37 @@ class MirrorThread:
 
     def _work(self) -> None:
         wait = 0.0
-        while True:
-            with self._changed:
-                if wait:  # during an outage news must not shorten the wait
-                    self._changed.wait_for(lambda: self._closing, wait)
-                else:
-                    self._changed.wait_for(lambda: self._poked)
-                self._poked, last = False, self._closing
+        while not self._await_news(wait):
             self._attempt()
-            if last:
-                return
             wait = min(max(2 * wait, _FIRST_WAIT_S), _LONGEST_WAIT_S) if self._error else 0.0
+        self._attempt()
+        for wait in _LAST_WAITS_S:  # a lost answer or a restart in this moment shall not leave it incomplete
+            if self._error:
+                time.sleep(wait)
+                self._attempt()
+
+    def _await_news(self, wait: float) -> bool:
+        """Returns after a poke, or in an outage after `wait` seconds, which news must not shorten; true to end."""
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._closing, wait)
+            else:
+                self._changed.wait_for(lambda: self._poked)
+            self._poked = False
+            return self._closing
 
     def _attempt(self) -> None:
         try:
-            runs = self._mirror.sync(self._read())
+            with _one_at_a_time:
+                runs = self._mirror.sync(self._read())
             if runs != self._runs:
                 self._on_runs(runs)
                 self._runs = runs
         # The border between training and its mirror: MLflow fails in the ways of its database, its server, the network
         # and the disk, and none of them is worth a trial, since the record holds everything.
         except Exception as error:  # noqa: BLE001
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            # MLflow's own words hold the address as it was given, with its password.
+            reason = damage(self._store) or without_password(f"{type(error).__name__}: {error}".splitlines()[0])
             if self._error is None:
                 _log.warning("MLflow at %s is behind (%s); training goes on, retrying", self._store.address, reason)
             self._error = reason

@@ -1,9 +1,12 @@
 """Where MLflow keeps its runs. Runs in: driver, command line."""
 
 import os
+import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from raypose.errors import InputError
 
@@ -32,8 +35,12 @@ class Store:
     @property
     def address(self) -> str:
         """The URI as people may see it: without user and password."""
-        parts = urlsplit(self.uri)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else self.uri
+        return without_password(self.uri)
+
+
+def without_password(text: str) -> str:
+    """The text, in which addresses may stand, without their users and passwords."""
+    return re.sub(r"://[^/?#\s]*@", "://", text)
 
 
 def sqlite_uri(database: Path) -> str:
@@ -51,7 +58,21 @@ def open_store(mlruns: Path) -> Store:
     store = Store(os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(mlruns / "mlflow.db"), mlruns / "artifacts")
     if urlsplit(store.uri).scheme in ("", "file"):
         raise InputError(
-            f"MLFLOW_TRACKING_URI={store.uri}: MLflow keeps no runs in plain folders; "
+            f"MLFLOW_TRACKING_URI={store.address}: MLflow keeps no runs in plain folders; "
             "unset it, or name a database (sqlite:////absolute/mlflow.db) or a server (http://...)"
         )
     return Store(store.uri, None) if store.is_server else store
+
+
+def damage(store: Store) -> str | None:
+    """What is wrong with an SQLite file and what to do; None if it is sound, or locked, or there is none."""
+    if not store.database or not store.database.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{store.database.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
+            found = str(opened.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError:  # locked, or not to be read: that is told by MLflow's own error
+        return None
+    except sqlite3.DatabaseError as fault:
+        found = str(fault)
+    return None if found == "ok" else f"{store.database} is damaged ({found}): move it away"

@@ -1,5 +1,6 @@
 """MLflow's UI on a store, on the loopback address, with nothing left behind. Runs in: command line."""
 
+import glob
 import os
 import signal
 import socket
@@ -69,7 +70,8 @@ def _start(store: Store, host: str, port: int, output: IO[str]) -> subprocess.Po
     # experiments that are made in the UI out of the current directory.
     artifacts = ["--artifacts-destination", store.artifact_root.as_uri()] if store.artifact_root else []
     listen = ["--host", host, "--port", str(port), "--workers", "1"]
-    allowed = ["--allowed-hosts", ",".join([*hosts, *(f"{name}:*" for name in hosts)])]
+    # With any port, as an SSH tunnel may end at another one. MLflow takes them for patterns, in which [ is special.
+    allowed = ["--allowed-hosts", ",".join([*hosts, *(f"{glob.escape(name)}:*" for name in hosts)])]
     # The URI may hold a password: not on the command line, where every user of the machine could read it.
     settings = {"MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return subprocess.Popen(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from raypose.errors import WeightsError
 from raypose.training.resample import resample
+from raypose.training.weights_file import fetched, require_unpacked
 
 # MMPose's published weights describe their data set, with arrays of numbers; older NumPy made them by another name.
 _MAKERS: list[Any] = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]
@@ -87,10 +87,11 @@ def describe(source: str, loaded: Loaded) -> str:
 
 def read_weights(source: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file or URL; a pickle that asks for more than tensors is refused."""
-    path = DEMO_WEIGHTS if source == "demo" else Path(source)
     try:
         with torch.serialization.safe_globals(_ARRAYS):
-            state = _read(source, path)
+            state = _read(DEMO_WEIGHTS if source == "demo" else fetched(source))
+    except WeightsError:
+        raise
     except FileNotFoundError as fault:
         raise WeightsError(f"weights: {source}: no such file") from fault
     except UnpicklingError as fault:
@@ -107,11 +108,10 @@ def read_weights(source: str) -> dict[str, Tensor]:
     return {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
 
 
-def _read(source: str, path: Path) -> Any:
-    if urlparse(source).scheme in ("http", "https", "file"):
-        return torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
+def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
+    require_unpacked(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -1,38 +1,45 @@
-"""Join a Ray cluster or start one on this machine, and see what fits on it. Runs in: driver."""
+"""Join a Ray cluster or start one on this machine, and see what fits on it. Runs in: driver.
+
+Whoever reaches the ports of a Ray cluster can run programs on it. So every cluster asks for a token, and those started
+here are reached from this machine alone.
+"""
 
 import os
+import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 # Read by Ray when it is imported or started, in this process and in those it starts.
-os.environ.update(
-    {
-        name: os.environ.get(name, value)
-        for name, value in {
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AIR_NEW_OUTPUT": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker builds an environment of its own
-            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed
-            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-            "RAY_CHDIR_TO_TRIAL_DIR": "0",
-            "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),  # on 2 CPUs Ray warns of 8
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-            "TUNE_DISABLE_SIGINT_HANDLER": "1",
-            "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the record is the truth; Tune's own state is never read back
-            "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-        }.items()
-    }
-)
+os.environ |= {
+    name: os.environ.get(name, value)
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker builds an environment of its own
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed
+        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",  # and one that hangs
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),  # on 2 CPUs Ray warns of 8
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the record is the truth; Tune's own state is never read back
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }.items()
+}
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every worker's imports take three times as long
 
 import ray  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
 
-from raypose.errors import ResourceError, Stopped  # noqa: E402
+from raypose.errors import InputError, ResourceError, Stopped  # noqa: E402
 from raypose.space.sections import Resources  # noqa: E402
 
 WORKER_MEMORY = 3 * 2**30
@@ -62,19 +69,26 @@ def cluster(address: str | None) -> Iterator[None]:
     """Ray, joined or started; left or stopped again at the end. From its start on SIGINT and SIGTERM raise Stopped.
 
     Inside `ray job submit` Ray's own environment names the cluster; without that and an address one is started here.
+    Raises InputError where no token guards it, and ResourceError where it cannot be reached or started.
     """
-    here = address is None and "RAY_ADDRESS" not in os.environ
+    named = address or os.environ.get("RAY_ADDRESS") or "local"
+    here = named == "local"
+    _require_token(named)
+    if here:
+        _stay_on_this_machine()
+    ray_constants.ENABLE_RAY_CLUSTER = not here  # false: all of Ray listens on the loopback address only
     try:
-        _knock(address)
+        _knock(named)
         ray.init(
-            address="local" if here else address or "auto",
+            address=named,
             include_dashboard=True if here else None,  # without it Ray Train never frees a stopped trial's place
+            runtime_env=None if here else {"env_vars": _settings()},
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=True,
         )
     except Exception as fault:  # a bare one if the processes of a new cluster take more than Ray's 30 seconds
-        raise ResourceError(_why_not(address, here, str(fault).split("\n")[0])) from fault
+        raise ResourceError(_why_not(named, str(fault).split("\n")[0])) from fault
     try:
         with stoppable(None):
             yield
@@ -82,17 +96,56 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str | None) -> None:
+def _settings() -> dict[str, str]:
+    """What processes on a cluster that is there already would not inherit from this one."""
+    trains = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    return {**trains, "RAY_CHDIR_TO_TRIAL_DIR": os.environ["RAY_CHDIR_TO_TRIAL_DIR"], "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def _require_token(named: str) -> None:
+    """Raise InputError, before anything is sent, if this process would speak to a cluster without a token.
+
+    A cluster that is started here gets one, as `ray get-auth-token --generate` would make it, but for this user alone.
+    """
+    mode = os.environ["RAY_AUTH_MODE"]
+    if mode.lower() != "token":
+        text = f"RAY_AUTH_MODE={mode}: whoever reaches Ray's ports could run programs here: run `unset RAY_AUTH_MODE`"
+        raise InputError(text)
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    chosen = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(chosen or Path.home() / ".ray" / "auth_token")
+    if named == "local" and not chosen:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(secrets.token_hex(32))
+    if not file.is_file() or not file.stat().st_size:
+        raise InputError(
+            f"{'RAY_AUTH_TOKEN_PATH' if chosen else f'--address: {named}'}: there is no token in {file}: copy that of "
+            "the cluster there (`ray get-auth-token` shows it on its head), or set RAY_AUTH_TOKEN to it"
+        )
+    if file.stat().st_uid == os.geteuid() and file.stat().st_mode & 0o077:
+        file.chmod(0o600)  # Ray makes it readable for all users of the machine, who then could run programs as this one
+
+
+def _stay_on_this_machine() -> None:
+    """Have the workers' process groups, NCCL's and Gloo's, listen on the loopback interface."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.setdefault(name, loopback)
+
+
+def _knock(named: str) -> None:
     """Raise OSError if nobody listens at host:port; Ray itself would try for minutes."""
-    host, _, port = (address or "").rpartition(":")
+    host, _, port = named.rpartition(":")
     if port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _why_not(address: str | None, here: bool, reason: str) -> str:
-    if here:
+def _why_not(named: str, reason: str) -> str:
+    if named == "local":
         return f"Ray does not start on this machine, which may be too busy or short of memory; try again: {reason}"
-    return f"--address: no Ray cluster at '{address or os.environ['RAY_ADDRESS']}': {reason}"
+    return f"--address: no Ray cluster at '{named}': {reason}"
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from raypose.datasets.mpii import Report
-from raypose.errors import DataError, SpecError
+from raypose.errors import DataError, NoSpaceError, ResourceError, SpecError, WeightsError
+from raypose.record.files import is_full_disk
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment, find_experiment
 from raypose.record.mend import mended
 from raypose.record.points import copied, imported
@@ -19,12 +20,16 @@ from raypose.record.study import Study, read_view
 from raypose.record.view import ExperimentView
 from raypose.space.load import parse_spec
 from raypose.space.schema import Experiment
+from raypose.space.trust import require_trusted
 from raypose.tracking.background import MirrorThread
 from raypose.tracking.store import open_store
 from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
 from raypose.tuning.final import conclude, open_final
 from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_folders, run_of, training_process
 from raypose.tuning.run import run_trials
+
+LISTED = 3
+HURRIED_S = 5.0  # for MLflow when the process is to end: what it lacks it gets on restore
 
 
 def start(
@@ -52,14 +57,14 @@ def start(
         "uid": uuid.uuid4().hex[:8],  # tells it from any other that ever had its name
         "experiment": experiment.model_dump(mode="json"),
         "base_values": found["values"],
-        "full_epochs": found["full_epochs"],
+        **{key: found[key] for key in ("full_epochs", "config", "weights")},
         **{key: {"folder": str(each.folder), "digest": each.digest} for key, each in folders.items()},
     }
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
     screen.say("starting Ray")
     with cluster(address):
-        _room(experiment, experiment.search.trials)
+        saved["on_gpus"] = _room(experiment, experiment.search.trials).gpus_per_worker > 0
         folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment))
         with folder.held():
             return _work(Study(saved, folder), report, screen)
@@ -68,8 +73,10 @@ def start(
 def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> ExperimentView:
     """Run what is left of an experiment, from its record alone."""
     folder = folder.parent or folder
+    folder.require_own()
     saved = folder.saved
     experiment = parse_spec(saved["experiment"])
+    require_trusted(experiment)
     with folder.held():
         folders = prepare_folders(experiment, Path(saved["data"]["folder"]), screen)
         report = folders["data"]
@@ -85,9 +92,11 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
             screen.say(f"warning: {line}")
         if study.view(worked_on=False).state == "finished":
             return _mirror_all(study, screen)
-        _require_same(saved["base_values"], _check(experiment, report, screen)["values"], folder.name)
+        _require_same(saved, _check(experiment, report, screen), folder.name)
         screen.say("starting Ray")
         with cluster(address):
+            if saved["on_gpus"] and not _room(experiment, 1).gpus_per_worker:
+                raise ResourceError(f"{folder.name} began on GPUs, and here are none; join a cluster that has some")
             return _work(study, report, screen)
 
 
@@ -97,10 +106,18 @@ def _check(experiment: Experiment, report: Report, screen: Screen) -> dict[str, 
         return examine(ask, experiment, report)
 
 
-def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
-    changed = [f"{knob} was {before[knob]} and is {now[knob]}" for knob in before if before[knob] != now[knob]]
+def _require_same(saved: Mapping[str, Any], found: Mapping[str, Any], name: str) -> None:
+    """Raise InputError, which says what changed, unless config and weights are those that the experiment began with."""
+    before, now = saved["config"], found["config"]
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changed = [f"{key} was {before.get(key, 'not there')} and is {now.get(key, 'not there')}" for key in keys[:LISTED]]
     if changed:
-        raise SpecError([f"model: the base config is not the one that {name} began with: {'; '.join(changed)}"])
+        more = f"; and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
+        text = f"model: the base config is not the one that {name} began with: {'; '.join(changed)}{more}"
+        raise SpecError([f"{text}; put it back, or start a new experiment"])
+    if saved["weights"] != found["weights"]:
+        given = saved["experiment"]["weights"]
+        raise WeightsError(f"weights: {given}: not what {name} began with; put them back, or start a new experiment")
 
 
 def _work(study: Study, report: Report, screen: Screen) -> ExperimentView:
@@ -123,7 +140,13 @@ def _run(study: Study, report: Report, screen: Screen) -> None:
     screen.say(f"starting the workers of {room.lanes} concurrent trials")
     root = study.folder.parent or study.folder
     with stoppable(root.name), _mirrored(study, screen) as changed:
-        run_trials(study, lambda trial: run_of(study.experiment, trial, report, room, study.folder), room, changed)
+        try:
+            run_trials(study, lambda trial: run_of(study.experiment, trial, report, room, study.folder), room, changed)
+        except Exception as fault:
+            if is_full_disk(fault):
+                text = f"{root.path}: the disk is full; free some, and `raypose restore {root.name}` goes on"
+                raise NoSpaceError(text) from fault
+            raise
 
 
 def _mirror_all(study: Study, screen: Screen) -> ExperimentView:
@@ -156,7 +179,7 @@ def _mirrored(study: Study, screen: Screen, working: bool = True) -> Iterator[Ca
         at_work[0] = False  # after a good end there may be a final to come
         raise
     finally:
-        behind = mirror.close(timeout_s=30)
+        behind = mirror.close(timeout_s=30 if at_work[0] else HURRIED_S)
         if behind:
             screen.say(f"MLflow is not complete ({behind}); `raypose restore {study.folder.name}` completes it")
 

@@ -40,6 +40,7 @@ def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: S
         schedules = [ask("lr_curve.lr_curves", run) for run in runs] if curves else []
     return {
         "data": asdict(report),
+        "trust_config": experiment.trust_config,
         "base_values": found["values"],
         "freeze": frozen,
         "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],

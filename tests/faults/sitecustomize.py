@@ -1,8 +1,8 @@
 """Faults at a chosen instant of a chosen process, for tests; Python imports this by itself where it is on PYTHONPATH.
 
-RAYPOSE_FAULTS holds a JSON list of rules. A rule counts the audit events named `event` whose arguments match `match`
-in processes whose environment has `env`, and at the `nth` of them it acts, once in all processes together: `marker` is
-the file that says so. The product knows nothing of this.
+RAYPOSE_FAULTS names a file with a JSON list of rules. A rule counts the audit events named `event` whose arguments
+match `match` in processes whose environment has `env`, and at the `nth` of them it acts, once in all processes
+together: `marker` is the file that says so. The product knows nothing of this.
 """
 
 import json
@@ -50,5 +50,6 @@ def _watch(rules: list[dict[str, Any]]) -> None:
     sys.addaudithook(heard)
 
 
-if "RAYPOSE_FAULTS" in os.environ:
-    _watch(json.loads(os.environ["RAYPOSE_FAULTS"]))
+if os.path.isfile(os.environ.get("RAYPOSE_FAULTS", "")):
+    with open(os.environ["RAYPOSE_FAULTS"]) as file:
+        _watch(json.load(file))

@@ -14,11 +14,26 @@ import pytest
 
 from raypose.errors import InputError
 from raypose.tracking.background import MirrorThread
+from raypose.tracking.client import connect
 from raypose.tracking.mirror import Mirror
 from raypose.tracking.store import Store
 from raypose.tracking.ui import serve
 from tests.tracking.conftest import Record
 
+# What browsers send when a page's own name has been made to mean this machine (DNS rebinding), and the like.
+FOREIGN_HOSTS = (
+    *("evil.example", "evil.example:5000", "127.0.0.1.evil.example", "localhost.evil.example:5000", "127.0.0.10"),
+    *(
+        "0.0.0.0",
+        "0.0.0.0:5000",
+        "192.168.0.7:5000",
+        "1:5000",
+        "[::2]:5000",
+        "evil-localhost",
+        "localhost@evil.example",
+    ),
+)
+OWN_HOSTS = ("localhost", "localhost:6000", "127.0.0.1:5000", "[::1]", "[::1]:5000")
 SERVE = """
 import sys
 from pathlib import Path
@@ -38,6 +53,12 @@ def family(pid: int) -> list[int]:
     """The process and all that descend from it."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def alive(process: subprocess.Popen[str]) -> list[int]:
+    """The process's family, where it is asserted to be running: whoever waits for it learns why it has ended."""
+    assert process.poll() is None, f"ended with {process.returncode}; its traceback is in what was captured"
+    return family(process.pid)
 
 
 def until(condition: Callable[[], object], seconds: float = 100) -> None:
@@ -89,8 +110,18 @@ def test_ui_serves_mirrors_and_leaves_nothing(
     assert best
     artifact = f"http://127.0.0.1:{port}/get-artifact?path=checkpoint/weights.pth&run_uuid="
     assert urlopen(artifact + local).read() == (best / "weights.pth").read_bytes()
+    api = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
+    for host in OWN_HOSTS:
+        assert urlopen(Request(api, headers={"Host": host})).status == 200
+    for host in FOREIGN_HOSTS:
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(api, headers={"Host": host}))
+    create = Request(
+        api.replace("search?max_results=1", "create"), b'{"name": "planted"}', {"Content-Type": "text/plain"}
+    )
+    create.add_header("Origin", "http://evil.example")  # a page elsewhere, which needs no answer to do harm
     with pytest.raises(HTTPError, match="403"):
-        urlopen(Request(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", headers={"Host": "evil.example"}))
+        urlopen(create)
 
     until(lambda: heard)
     remote.epoch(0, 0.75)
@@ -113,16 +144,17 @@ def test_ui_serves_mirrors_and_leaves_nothing(
 
 
 def test_a_taken_port_is_avoided_and_a_stop_while_starting_is_heard(
-    ui: Callable[[int], subprocess.Popen[str]],
+    ui: Callable[[int], subprocess.Popen[str]], store: Store
 ) -> None:
+    connect(store)  # makes the database, without which there is nothing to serve
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         process = ui(taken.getsockname()[1])
-        until(lambda: len(family(process.pid)) >= 2)
+        until(lambda: len(alive(process)) >= 2)
         child = family(process.pid)[1]
         command = Path(f"/proc/{child}/cmdline")
-        until(lambda: b"--port" in command.read_bytes())
+        until(lambda: alive(process) and b"--port" in command.read_bytes())
         arguments = command.read_bytes().split(b"\0")
         assert int(arguments[arguments.index(b"--port") + 1]) not in (0, taken.getsockname()[1])
         assert not any(b"sqlite" in argument for argument in arguments), "an address may hold a password"

@@ -1,8 +1,13 @@
 """Weights to start from: every kind of file, what fits and what does not, and no code out of a pickle."""
 
+import os
 import pickle
+import struct
+import threading
+import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +79,13 @@ def as_pth(content: Any, folder: Path, **options: Any) -> Path:
         lambda t, d: as_pth({"state_dict": {f"module.{name}": tensor for name, tensor in t.items()}}, d),
         lambda t, d: as_pth(t, d, _use_new_zipfile_serialization=False),
         lambda t, d: f"file://{as_pth(t, d)}",
+        lambda t, d: f"file://{as_safetensors(t, d)}",
     ],
-    ids=["safetensors", "bare pth", "state_dict", "with optimizer", "from DDP", "old pth", "URL"],
+    ids=["safetensors", "bare pth", "state_dict", "with optimizer", "from DDP", "old pth", "URL", "safetensors' URL"],
 )
 def test_a_whole_model_in_every_kind_of_file(
-    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
+    model: nn.Module, tensors: dict[str, Tensor], tmp_path: Path, write: Any
 ) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     before = state_of(model)
     loaded = load_weights(model, str(write(tensors, tmp_path)), None)
     assert set(loaded.loaded) == tensors.keys() and (loaded.resampled, loaded.skipped, loaded.missing) == ((), {}, ())
@@ -189,23 +194,129 @@ class Bomb:
         return Path.touch, (self.trace,)
 
 
-@pytest.mark.parametrize("kind", ["zip", "old", "plain pickle", "URL"])
-def test_a_malicious_pickle_is_refused_and_does_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+@pytest.mark.parametrize("place", ["the file itself", "state_dict", "tensors", "meta"])
+@pytest.mark.parametrize("kind", ["zip", "old", "plain pickle", "URL", "named safetensors"])
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, kind: str, place: str) -> None:
     trace = tmp_path / "ran"
-    content = {"state_dict": {"backbone.x": torch.zeros(3)}, "meta": Bomb(trace)}
+    content = {
+        "the file itself": Bomb(trace),
+        "state_dict": {"state_dict": Bomb(trace)},
+        "tensors": {"state_dict": {"backbone.x": Bomb(trace)}},
+        "meta": {"state_dict": {"backbone.x": torch.zeros(3)}, "meta": Bomb(trace)},
+    }[place]
+    file = tmp_path / ("w.safetensors" if kind == "named safetensors" else "w.pth")
     if kind == "plain pickle":
-        (tmp_path / "w.pth").write_bytes(pickle.dumps(content))
+        file.write_bytes(pickle.dumps(content))
     else:
-        as_pth(content, tmp_path, _use_new_zipfile_serialization=kind != "old")
-    source = f"file://{tmp_path / 'w.pth'}" if kind == "URL" else str(tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="w.pth: cannot be read"):
+        torch.save(content, file, _use_new_zipfile_serialization=kind != "old")
+    source = f"file://{file}" if kind == "URL" else str(file)
+    with pytest.raises(WeightsError, match=f"{file.name}: cannot be read"):
         read_weights(source)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Bomb(trace)))
     assert trace.exists()  # it would have
+
+
+def zipped(file: Path, inner: dict[str, bytes], method: int) -> Path:
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in inner.items():
+            archive.writestr(name, content)
+    return file
+
+
+def test_a_packed_file_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    whole = as_pth({"backbone.x": torch.zeros(2**20)}, tmp_path)
+    with zipfile.ZipFile(whole) as archive:
+        inner = {name: archive.read(name) for name in archive.namelist()}
+    stored = zipped(tmp_path / "stored.pth", inner, zipfile.ZIP_STORED)
+    assert torch.equal(read_weights(str(stored))["backbone.x"], torch.zeros(2**20))
+    bomb = zipped(tmp_path / "bomb.pth", inner, zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 2**20 / 64
+    torch.load(bomb, weights_only=True)  # PyTorch would have read it
+    with pytest.raises(WeightsError, match="bomb.pth: a compressed archive"):
+        read_weights(str(bomb))
+
+
+def test_members_that_claim_more_than_the_file_holds_are_refused(tmp_path: Path) -> None:
+    """One stretch of the file named by many members, as in the bombs that need no compression."""
+    file = zipped(tmp_path / "w.pth", {"archive/data.pkl": bytes(10_000)}, zipfile.ZIP_STORED)
+    stored = file.read_bytes()
+    start, end = stored.index(b"PK\x01\x02"), stored.index(b"PK\x05\x06")
+    entry, tail = stored[start:end], bytearray(stored[end:])
+    tail[8:16] = struct.pack("<HHI", 200, 200, 200 * len(entry))
+    file.write_bytes(stored[:start] + 200 * entry + tail)
+    assert len(zipfile.ZipFile(file).namelist()) == 200
+    with pytest.raises(WeightsError, match="w.pth: a compressed archive"):
+        read_weights(str(file))
+
+
+def test_an_archive_with_weights_inside_is_not_unpacked(tmp_path: Path) -> None:
+    weights = as_pth({"backbone.x": torch.zeros(3)}, tmp_path).read_bytes()
+    archive = zipped(tmp_path / "evil.pth", {"../../escaped.pth": weights}, zipfile.ZIP_STORED)
+    with pytest.raises(WeightsError, match="evil.pth: cannot be read"):
+        read_weights(f"file://{archive}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "w.pth"]
+    assert not list(tmp_path.parents[1].glob("*escaped*"))
+
+
+class Shelf(BaseHTTPRequestHandler):
+    """Serves `files` by their paths, each with the length it claims."""
+
+    files: dict[str, tuple[bytes, int]]
+
+    def do_GET(self) -> None:
+        content, length = self.files[self.path]
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, tuple[bytes, int]]]]:
+    """The address of a server with an empty dict of files, and an empty cache."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    handler = type("Handler", (Shelf,), {"files": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", handler.files  # type: ignore[attr-defined]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_kept_whole_or_not_at_all(tmp_path: Path, shelf: tuple[str, Any]) -> None:
+    address, files = shelf
+    content = as_pth({"a": torch.ones(999)}, tmp_path).read_bytes()
+    files["/one/w.pth"] = content[:500], len(content)
+    with pytest.raises(WeightsError, match=f"ended after 500 of {len(content)} bytes; try again"):
+        read_weights(f"{address}/one/w.pth")
+    assert not list((tmp_path / "cache").rglob("*.pth")) and not list((tmp_path / "cache").rglob(".new-*"))
+    files["/one/w.pth"] = content, len(content)
+    other = as_safetensors({"a": torch.zeros(3)}, tmp_path).read_bytes()
+    files["/two/w.safetensors"] = other, len(other)
+    third = as_pth({"a": torch.zeros(5)}, tmp_path).read_bytes()
+    files["/three/w.pth"] = third, len(third)
+    for _ in range(2):  # from the server, and from the cache
+        assert torch.equal(read_weights(f"{address}/one/w.pth")["a"], torch.ones(999))
+        assert torch.equal(read_weights(f"{address}/two/w.safetensors")["a"], torch.zeros(3))
+        assert torch.equal(read_weights(f"{address}/three/w.pth")["a"], torch.zeros(5))
+        files.clear()
+    assert len(list((tmp_path / "cache").rglob("*w.*"))) == 3
+
+
+def test_addresses_that_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for source in ("ftp://host/w.pth", "s3://bucket/w.pth", "data://,x"):
+        with pytest.raises(WeightsError, match=f"{source}: give a file, or an address that begins with https"):
+            read_weights(source)
+    with pytest.raises(WeightsError, match="https://host/w.pth: holds a user or password") as caught:
+        read_weights("https://me:canary@host/w.pth")
+    assert "canary" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
 
 
 def damaged(kind: str, folder: Path) -> Path:
@@ -251,7 +362,7 @@ def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     for name in ("gone.pth", "gone.safetensors"):
         with pytest.raises(WeightsError, match=f"weights: {tmp_path / name}: no such file"):
             read_weights(str(tmp_path / name))
-    with pytest.raises(WeightsError, match="cannot be read: URLError"):
+    with pytest.raises(WeightsError, match="gone.pth: no such file"):
         read_weights(f"file://{tmp_path / 'gone.pth'}")
 
 

@@ -15,11 +15,13 @@ from raypose.record.study import Study
 from raypose.space.load import parse_spec
 from raypose.tuning.cluster import Capacity
 from raypose.tuning.final import on_test_data, open_final
+from tests.home import Home
 
 LIMIT_S = 240
 
 
-def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Any, tiny_data: Path) -> None:
+def test_stopped_and_killed_and_restored_it_ends_like_any_other(joined: Home, tiny_data: Path) -> None:
+    home = joined
     rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
     driver = home.tune("--trials", "2", "--epochs", "2", *(f"--set={rule}" for rule in rules))
     home.wait_for(lambda: home.epochs(), driver)
@@ -69,7 +71,7 @@ def assert_each_seed_was_tested_anew(verdict: dict[str, Any], final: list[dict[s
     assert ("gain" in verdict["test"]) == ("gain" in verdict) == (verdict["trial"] != 0)
 
 
-def assert_no_trial_saw_the_test_images(home: Any, data: Path, final: list[dict[str, Any]]) -> None:
+def assert_no_trial_saw_the_test_images(home: Home, data: Path, final: list[dict[str, Any]]) -> None:
     people = json.loads((data / VAL).read_text())
     held_out = {people[row]["image"] for row in split_rows(data / VAL, 0.4, "test")}
     assert 0 < len(held_out) < len({person["image"] for person in people})
@@ -78,7 +80,7 @@ def assert_no_trial_saw_the_test_images(home: Any, data: Path, final: list[dict[
         assert seen and not held_out & set(seen)
 
 
-def assert_mirrored(home: Any, view: dict[str, Any]) -> None:
+def assert_mirrored(home: Home, view: dict[str, Any]) -> None:
     """MLflow has one run a trial, and every epoch of it once, of the search and of its final."""
     client = MlflowClient(f"sqlite:///{home.path / 'mlruns' / 'mlflow.db'}")
     for name, each in (("exp", view), ("exp/final", view["final"])):

@@ -1,0 +1,137 @@
+"""A folder in which raypose runs as a program, as a user has it, and a Ray cluster that outlives its experiments."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SPEC = """
+model: rtmpose-n
+weights: none
+space:
+  lr: {log_uniform: [2.0e-4, 1.6e-2]}
+fixed: {input_size: 64x64}
+prune: {pruner: none}
+train: {batch_size: 8}
+"""
+START_S = 240
+TOKEN = "0123456789abcdef" * 4  # of the clusters that tests start
+FAULTS = Path(__file__).parent / "faults"
+
+
+class Home:
+    """A folder with a specification and a tiny data set, and raypose run in it as a program.
+
+    `cluster` is the address of a Ray cluster to join; without it every run starts its own.
+    """
+
+    def __init__(self, path: Path, data: Path, cluster: str | None = None) -> None:
+        self.path, self.data, self.cluster = path, data, cluster
+        self.faults: list[dict[str, Any]] = []
+        (path / "lr.yaml").write_text(SPEC)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A verb of raypose, its output in a file of its name."""
+        joined = ["--address", self.cluster] if self.cluster and arguments[0] in ("tune", "restore") else []
+        with (self.path / f"{arguments[0]}.txt").open("a") as out:
+            command = [sys.executable, "-m", "raypose", *arguments, *joined]
+            token = {"RAY_AUTH_TOKEN": TOKEN} if self.cluster else {}
+            environment = {**os.environ, **token, "OMP_NUM_THREADS": "1", **self._with_faults()}
+            return subprocess.Popen(
+                command, cwd=self.path, stdout=out, stderr=subprocess.STDOUT, text=True, env=environment
+            )
+
+    def _with_faults(self) -> dict[str, str]:
+        if self.cluster or not self.faults:
+            return {}
+        rules = self.path / "faults.json"
+        rules.write_text(json.dumps(self.faults))
+        return fault_environment(rules)
+
+    def fault(self, act: str, event: str, match: str, nth: int = 1, **more: Any) -> Path:
+        """A fault in the processes of the next run: see faults/sitecustomize.py; returns a file that comes with it."""
+        marker = self.path / f"fault-{len(self.faults)}"
+        self.faults.append({"act": act, "event": event, "match": match, "nth": nth, "marker": str(marker), **more})
+        return marker
+
+    def tune(self, *options: str) -> subprocess.Popen[str]:
+        """A search by the name of `exp`."""
+        return self.start("tune", "lr.yaml", "--name", "exp", "--data", str(self.data), *options)
+
+    def show(self) -> dict[str, Any]:
+        """What `raypose show --json` tells of it."""
+        command = [sys.executable, "-m", "raypose", "show", "exp", "--json"]
+        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=True)
+        view: dict[str, Any] = json.loads(done.stdout)
+        return view
+
+    def epochs(self) -> list[Path]:
+        """The folders of all committed epochs."""
+        return sorted(self.path.glob("mlruns/experiments/exp/trials/*/epoch_*"))
+
+    def wait_for(self, true: Callable[[], object], process: subprocess.Popen[str]) -> None:
+        """Until something is true; fails if the process ends before."""
+        deadline = time.monotonic() + START_S
+        while not true():
+            assert process.poll() is None and time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def output(self) -> str:
+        """All that was printed, of all runs."""
+        return "\n".join(f.read_text() for f in sorted(self.path.glob("*.txt")))
+
+
+def fault_environment(rules: Path) -> dict[str, str]:
+    """What makes the processes that are started with it look into the file of rules."""
+    return {"PYTHONPATH": str(FAULTS), "RAYPOSE_FAULTS": str(rules)}
+
+
+@contextmanager
+def ray_head(cpus: int, **environment: str) -> Iterator[str]:
+    """A Ray cluster of one node, started as the README says; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=true"]
+    with ray_node(command, **environment):
+        deadline = time.monotonic() + START_S
+        while not _listens(port):
+            assert time.monotonic() < deadline, "Ray did not start"
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def ray_node(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`ray start --block ...` in a process group of its own, all of which ends with the block."""
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    }
+    ray = Path(sys.executable).with_name("ray")
+    node = subprocess.Popen(
+        [ray, *command],
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, **settings, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield node
+    finally:
+        os.killpg(node.pid, signal.SIGKILL)  # asked to end, it would first look for work for 30 seconds
+        node.wait(60)
