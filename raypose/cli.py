@@ -37,7 +37,7 @@ raypose tune search_spaces/lr.yaml   runs a search; kill it whenever you like
 raypose restore lr-1                 goes on exactly where it was
 raypose ui                           compares the trials in MLflow
 """
-app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 
@@ -113,6 +113,7 @@ def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> 
 
     from raypose.record.folder import experiments
     from raypose.record.study import read_view
+    from raypose.space.one_line import one_line
 
     views = []
     for folder in experiments(mlruns.absolute()):
@@ -128,7 +129,10 @@ def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> 
         done = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
         best = (f"{view.best.best:.2f}", str(view.best.number)) if view.best else ("-", "-")
         table.add_row(view.name, view.state, f"{done}/{view.total}", view.metric, *best)
-    open_console().print(table if views else f"no experiments in {mlruns}; `raypose tune` makes one")
+    if views:
+        open_console().print(table)
+    else:
+        typer.echo(one_line(f"no experiments in {mlruns}; `raypose tune` makes one"))
 
 
 @app.command()
@@ -277,7 +281,11 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
 def main() -> None:
     """Run the command line; what a user can cause or must hear of is told in lines of text, with its exit code."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except typer.TyperException as wrong:  # an unknown verb or option, or a value that is none
+        context = getattr(wrong, "ctx", None)
+        hint = f" (`{context.command_path} --help` explains)" if context else ""
+        _tell(wrong.format_message() + hint, 2)
     except (RayposeError, Stopped) as told:
         _tell(str(told), told.exit_code)
     except OSError as error:  # a full or read-only disk, a folder without permission
@@ -285,6 +293,8 @@ def main() -> None:
 
 
 def _tell(text: str, exit_code: int) -> None:
+    from raypose.space.one_line import one_line
+
     for line in text.splitlines():
-        print(f"raypose: {line}", file=sys.stderr)
+        print(f"raypose: {one_line(line)}", file=sys.stderr)
     sys.exit(exit_code)

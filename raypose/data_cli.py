@@ -8,7 +8,7 @@ import typer
 
 from raypose.options import Json, open_console, print_json
 
-data_app = typer.Typer(help="Render the demo set, check a data folder.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Render the demo set, check a data folder.", rich_markup_mode=None)
 
 
 @data_app.command("demo")
@@ -21,11 +21,12 @@ def data_demo(
     """Render the demo set: drawn people in MPII layout."""
     from raypose.datasets.demo import ensure_demo
     from raypose.screen import LiveScreen
+    from raypose.space.one_line import one_line
 
     with LiveScreen(open_console()).open() as screen:
         screen.say(f"rendering {train + val} people")
         rendered = ensure_demo(folder.absolute(), train=train, val=val, seed=seed, on_progress=screen.progress)
-    typer.echo(f"{folder}: {'rendered' if rendered else 'is there already'}")
+    typer.echo(one_line(f"{folder}: {'rendered' if rendered else 'is there already'}"))
 
 
 @data_app.command("check")
@@ -36,16 +37,17 @@ def data_check(
 ) -> None:
     """Is this a sound MPII layout? Counts, and every problem."""
     from raypose.datasets.mpii import check_mpii
+    from raypose.space.one_line import one_line
 
     report = check_mpii(folder, deep=deep)
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
-        typer.echo(
+        counts = (
             f"{folder}: {report.train_people} people to train on in {report.train_images} images, "
             f"{report.val_people} to validate in {report.val_images}, {report.joints_labelled} joints; "
             f"{len(report.problems)} problems"
         )
-        for problem in report.problems:
-            typer.echo(f"  {problem.severity}: {problem}")
+        for line in (counts, *(f"  {problem.severity}: {problem}" for problem in report.problems)):
+            typer.echo(one_line(line))
     raise typer.Exit(2 if report.errors else 0)

@@ -1,6 +1,7 @@
 """What several verbs share: options, the experiment they describe, and how to print. Runs in: command line."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,8 +59,9 @@ def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = Fal
 
 def open_console(stderr: bool = False) -> Console:
     """As wide as the terminal; wide enough for every table where there is none."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+    plain = partial(Console, stderr=stderr, highlight=False, markup=False)  # brackets in names and errors are no styles
+    console = plain()
+    return console if console.is_terminal else plain(width=WIDE)
 
 
 def print_json(value: Any) -> None:

@@ -23,7 +23,7 @@ class LiveScreen:
         self._console = console
         self._steps = Progress(
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             console=console,

@@ -1,5 +1,6 @@
 """What can be wrong with one record of an MPII annotation file, or one image file. Runs in: command line, driver."""
 
+import hashlib
 import os
 import reprlib
 import stat
@@ -16,7 +17,9 @@ LARGEST = 1e6  # no photo has so many pixels a side; MMPose's float32 boxes over
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-TAIL = 1024  # bytes; cameras and converters may add some padding behind the end marker
+END = 1024  # bytes read of either end; cameras and converters may add some padding behind the end marker
+
+LONGEST = 120  # characters of a value in a message
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -24,14 +27,19 @@ _repr.maxstring = _repr.maxother = 80
 
 def shown(value: object) -> str:
     """A value from a file, shortened and escaped for a message of one line."""
-    return _repr.repr(value)
+    text = _repr.repr(value)  # of nested values still many times a line
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 class ImageFile(NamedTuple):
-    """Size of an image file in bytes (0 where it cannot be read), and what is wrong with it."""
+    """The SHA-256 of an image's size and its two ends ("" where they cannot be read), and what is wrong with it.
 
-    size: int
-    fault: str | None
+    `dangerous` is what no training may open: a link out of the folder, or a pipe, at which it would wait for ever.
+    """
+
+    digest: str
+    fault: str | None = None
+    dangerous: bool = False
 
 
 def record_faults(record: Any) -> Iterator[tuple[str, str]]:
@@ -108,34 +116,45 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
-def examine_image(images: str, name: str, deep: bool) -> ImageFile:
+def examine_image(images: str, name: str, deep: bool = False) -> ImageFile:
     """Look at both ends of an image file, or decode it if `deep`; `images` is a path without symbolic links."""
     path = os.path.join(images, name)
     try:
         if ("/" in name or os.path.islink(path)) and not Path(os.path.realpath(path)).is_relative_to(images):
-            return ImageFile(0, f"{shown(name)} is a link that leaves the images folder: put a copy into images/")
+            return _dangerous(f"{shown(name)} is a link that leaves the images folder: put a copy into images/")
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            return ImageFile(0, f"{shown(name)} is not a file: put the image itself into images/")
-        fault = _content_fault(path, status.st_size) or (_decoding_fault(path) if deep else None)
+            return _dangerous(f"{shown(name)} is not a file: put the image itself into images/")
+        digest, fault = _ends(path, status.st_size)
+        fault = fault or (_decoding_fault(path) if deep else None)
     except FileNotFoundError:
-        return ImageFile(0, f"{shown(name)} is not in images/: put it there, or take the record out")
-    except (OSError, ValueError) as error:  # ValueError: a null byte or half a surrogate pair in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        return ImageFile(0, f"{shown(name)} cannot be read ({reason}): mend its rights or its name")
-    return ImageFile(status.st_size, f"{shown(name)} {fault}" if fault else None)
+        return ImageFile("", f"{shown(name)} is not in images/: put it there, or take the record out")
+    except OSError as error:
+        return ImageFile("", f"{shown(name)} cannot be read ({error.strerror}): mend its rights or its name")
+    except ValueError as error:  # a null byte or half a surrogate pair in the name
+        return _dangerous(f"{shown(name)} cannot be read ({error}): mend its name")
+    return ImageFile(digest, f"{shown(name)} {fault}" if fault else None)
 
 
-def _content_fault(path: str, size: int) -> str | None:
-    if size == 0:
-        return "is empty (0 bytes): copy it again"
+def _dangerous(fault: str) -> ImageFile:
+    return ImageFile("", fault, dangerous=True)
+
+
+def _ends(path: str, size: int) -> tuple[str, str | None]:
+    """The digest of an image, and what its head and tail say is wrong with it."""
     with open(path, "rb", buffering=0) as file:
-        head = file.read(len(PNG_START))
-        file.seek(max(0, size - TAIL))
-        tail = file.read()
+        head = file.read(END)
+        file.seek(max(0, size - END))
+        tail = file.read(END)
+    return hashlib.sha256(b"%d " % size + head + tail).hexdigest(), _content_fault(path, head, tail)
+
+
+def _content_fault(path: str, head: bytes, tail: bytes) -> str | None:
+    if not head:
+        return "is empty (0 bytes): copy it again"
     if head.startswith(JPEG_START):
         whole = JPEG_END in tail or _scan_ends(path)
-    elif head == PNG_START:
+    elif head.startswith(PNG_START):
         whole = PNG_END in tail
     else:
         return "is neither a JPEG nor a PNG file: convert it, or copy it again"

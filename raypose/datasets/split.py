@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from raypose.errors import DataError
 
 Part = Literal["val", "test"]
@@ -16,7 +18,7 @@ def split_rows(annotations: Path, held_out: float, part: Part) -> list[int]:
     The share `held_out` of the images is the test part. An image's name alone decides, so that all its people are in
     one part and it stays there whatever is added to the set. Raises DataError if the part is empty.
     """
-    images = [record["image"] for record in json.loads(annotations.read_text()) if _is_loaded(record["joints"])]
+    images = [record["image"] for record in json.loads(annotations.read_text()) if is_loaded(record["joints"])]
     rows = [row for row, image in enumerate(images) if (_fraction(image) < held_out) == (part == "test")]
     if not rows:
         raise DataError(
@@ -26,9 +28,9 @@ def split_rows(annotations: Path, held_out: float, part: Part) -> list[int]:
     return rows
 
 
-def _is_loaded(joints: list[list[float]]) -> bool:
-    """MpiiDataset leaves out a person without a single joint in the image, and numbers those that remain."""
-    return max(map(max, joints)) > 0
+def is_loaded(joints: list[list[float]]) -> bool:
+    """MpiiDataset leaves out a person whose coordinates are all 0 or less in float32, and numbers those that remain."""
+    return bool(np.float32(max(map(max, joints))) > 0)
 
 
 def _fraction(image: str) -> float:

@@ -23,6 +23,7 @@ _EXPECTED = {
     "tuple_type": "a list",
     "none_required": "no step: the values of a log range are not evenly spaced",
     "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
     "less_than_equal": "a number of at most {le}",
     "finite_number": "a finite number",
     "string_too_short": "some text",
@@ -47,13 +48,16 @@ def show_path(path: Path) -> str:
     """A place for people: `space.freeze.choice[1]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += "." * bool(text) + (part if part and part == part.strip() else f"'{part}'")
     return text
 
 
 def _place(loc: Path) -> Path:
     """Without pydantic's own words: for a key, and in third place for the form that was tried."""
-    loc = tuple(part for part in loc if part != "[key]")
+    loc = loc[:-1] if len(loc) > 2 and loc[-1] == "[key]" else loc
     return loc[:2] + tuple(part for part in loc[2:3] if isinstance(part, int)) + loc[3:]
 
 

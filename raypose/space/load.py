@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from raypose.errors import SpecError
 from raypose.space import yaml_lines
 from raypose.space.explain import explain, show_path
+from raypose.space.one_line import one_line
 from raypose.space.schema import Experiment
 from raypose.space.yaml_lines import Document, YamlError, read_yaml
 
@@ -43,7 +44,7 @@ def load_spec(path: Path, overrides: Mapping[str, str] | None = None) -> Experim
             located.append((document.line(place), f"{show_path(place)}: {text}"))
     lines = [f"{path}:{line}: {text}" for line, text in sorted(located, key=lambda item: item[0])]
     if experiment is None or lines or problems:
-        raise SpecError([_one_line(problem) for problem in lines + problems])
+        raise SpecError([one_line(problem) for problem in lines + problems])
     return experiment
 
 
@@ -55,7 +56,7 @@ def parse_spec(data: Mapping[str, Any]) -> Experiment:
     """
     experiment, faults = _validate(dict(data) if isinstance(data, Mapping) else data)
     if experiment is None:
-        raise SpecError([_one_line(f"{show_path(place)}: {text}" if place else text) for place, text in faults])
+        raise SpecError([one_line(f"{show_path(place)}: {text}" if place else text) for place, text in faults])
     return experiment
 
 
@@ -73,11 +74,11 @@ def _read(path: Path) -> Document:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SpecError([_one_line(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}")]) from error
+        raise SpecError([one_line(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}")]) from error
     except ValueError as error:  # a null byte in the name
-        raise SpecError([_one_line(f"{path}: is not the name of a file")]) from error
+        raise SpecError([one_line(f"{path}: is not the name of a file")]) from error
     if len(content) > MAX_BYTES:
-        raise SpecError([_one_line(f"{path}: is larger than {MAX_BYTES // 1024} KiB, which no specification is")])
+        raise SpecError([one_line(f"{path}: is larger than {MAX_BYTES // 1024} KiB, which no specification is")])
     return _parse(path, content)
 
 
@@ -86,14 +87,14 @@ def _parse(path: Path, content: bytes) -> Document:
         document = read_yaml(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SpecError([_one_line(f"{path}:{line}: not text in UTF-8; save the file in that encoding")]) from error
+        raise SpecError([one_line(f"{path}:{line}: not text in UTF-8; save the file in that encoding")]) from error
     except YamlError as error:
-        raise SpecError([_one_line(f"{path}:{error.line}: {error.message}")]) from error
+        raise SpecError([one_line(f"{path}:{error.line}: {error.message}")]) from error
     if document.data is None and not document.problems:
-        raise SpecError([_one_line(f"{path}: is empty; name at least space, the knobs to explore")])
+        raise SpecError([one_line(f"{path}: is empty; name at least space, the knobs to explore")])
     if not isinstance(document.data, dict):
         line = 1 if not document.problems else document.problems[0][1]
-        raise SpecError([_one_line(f"{path}:{line}: expected keys with values at the top, such as space: {{...}}")])
+        raise SpecError([one_line(f"{path}:{line}: expected keys with values at the top, such as space: {{...}}")])
     return document
 
 
@@ -106,9 +107,9 @@ def _lay_over(data: Any, overrides: Mapping[str, str]) -> tuple[Any, set[yaml_li
         try:
             document = read_yaml(text)
         except YamlError as error:
-            problems.append(f"--set {option}: {error.message}")
+            problems.append(f"--set {show_path((option,))}: {error.message}")
             continue
-        problems += [f"--set {option}: {message}" for _, _, message in document.problems]
+        problems += [f"--set {show_path((option,))}: {message}" for _, _, message in document.problems]
         section, dot, key = option.partition(".")
         if not dot:
             merged[section] = document.data
@@ -118,7 +119,7 @@ def _lay_over(data: Any, overrides: Mapping[str, str]) -> tuple[Any, set[yaml_li
             merged[section] = {key: document.data}
             changed.add((section,))
         else:
-            problems.append(f"--set {option}: {section} holds one value, no keys")
+            problems.append(f"--set {show_path((option,))}: {section} holds one value, no keys")
             continue
         changed.add((section, key) if dot else (section,))
     _move_knobs(merged, changed)
@@ -132,8 +133,3 @@ def _move_knobs(merged: dict[str, Any], changed: set[yaml_lines.Path]) -> None:
         untouched = isinstance(merged.get(other), dict) and not {(other,), (other, *knob)} & changed
         if knob and untouched:
             merged[other].pop(knob[0], None)
-
-
-def _one_line(text: str) -> str:
-    """Escapes line breaks, control characters and half surrogates, which file names and keys may hold."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -122,10 +122,12 @@ class Resources(Strict):
 
 
 class Failure(Strict):
-    """What happens when a trial's process dies."""
+    """What is done about processes that die, and images that cannot be read."""
 
     retries: int = Field(default=2, ge=0, le=MANY)
     """How often a trial is taken up again from its last epoch before it counts as failed."""
+    bad_images: float = Field(default=0.001, ge=0, lt=1, allow_inf_nan=False)
+    """Share of the training images that may be missing or damaged and are then left out; none of validation may be."""
 
 
 class FinalRound(Strict):

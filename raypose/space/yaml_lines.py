@@ -16,6 +16,7 @@ MAX_VALUES: Final = 20_000  # after aliases are followed: a few lines of them ca
 
 Path = tuple[str | int, ...]
 Plain = Any
+HALF: Final = "half of a surrogate pair is not a character"
 _TAG: Final = "tag:yaml.org,2002:"
 
 
@@ -127,8 +128,11 @@ class _Builder:
             if not isinstance(key_node, ScalarNode):
                 self._problem(key_node, path, "a key is a plain word, not a list or a mapping")
                 continue
-            key = key_node.value
+            key = _joined(key_node.value)
             place = (*path, key)
+            if _has_half(key):
+                self._problem(key_node, place, HALF)
+                continue
             if key in data:
                 self._problem(key_node, place, f"given twice; the first is in line {self.lines[place]}")
                 continue
@@ -145,7 +149,7 @@ class _Builder:
         return items
 
     def _scalar(self, node: ScalarNode, path: Path) -> Plain:
-        text: str = node.value
+        text = _joined(node.value)
         try:
             match node.tag.removeprefix(_TAG):
                 case "null":
@@ -160,11 +164,20 @@ class _Builder:
             self._problem(node, path, f"'{text[:40]}' is not a number that can be read")
             return None
         self._known_tag(node, path, "str")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            self._problem(node, path, "half of a surrogate pair is not a character")
+        if _has_half(text):
+            self._problem(node, path, HALF)
             return ""
         return text
 
     def _known_tag(self, node: Node, path: Path, name: str) -> None:
         if node.tag != _TAG + name:
             self._problem(node, path, f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write the plain value")
+
+
+def _has_half(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _joined(text: str) -> str:
+    """The text with each pair of surrogates as the character it stands for: JSON escapes it as two."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -40,6 +40,11 @@ BAD = [
     (SPACE + "accumulation: 2", "2: accumulation: unknown key; 'accumulation' belongs below train"),
     (SPACE + "seeds: 2", "2: seeds: unknown key; 'seeds' belongs below final"),
     (SPACE + "1: 2", "2: 1: unknown key; known are model, weights,"),
+    (SPACE + "'': 2", "2: '': unknown key; known are model, weights,"),
+    (SPACE + "' ': 2", "2: ' ': unknown key; known are model, weights,"),
+    (SPACE + "'[key]': 2", "2: [key]: unknown key; known are model, weights,"),
+    (SPACE + "fixed: {'[key]': 2}", "2: fixed.[key]: unknown knob; known are lr, freeze,"),
+    (SPACE + "fixed: {'': 2}", "2: fixed.'': unknown knob; known are lr, freeze,"),
     ("model: rtmpose-n", "1: space: missing; name at least one knob"),
     ("\nspace: {}", "2: space: no knob is left to explore"),
     (
@@ -120,7 +125,11 @@ BAD = [
     (SPACE + "resources: {gpus_per_worker: 1.5}", "2: resources.gpus_per_worker: more than one GPU is a whole number"),
     (SPACE + "resources: {concurrent_trials: 0}", "2: resources.concurrent_trials: expected auto or a number of at"),
     (SPACE + "failure: {retries: -1}", "2: failure.retries: expected a number of at least 0, got -1"),
-    (SPACE + "failure: [2]", "2: failure: expected keys with values (retries), got a list"),
+    (SPACE + "failure: [2]", "2: failure: expected keys with values (retries, bad_images), got a list"),
+    (SPACE + "failure: {bad_images: 1}", "2: failure.bad_images: expected a number below 1, got 1"),
+    (SPACE + "failure: {bad_images: -0.1}", "2: failure.bad_images: expected a number of at least 0, got -0.1"),
+    (SPACE + "failure: {bad_images: .nan}", "2: failure.bad_images: expected a finite number, got nan"),
+    (SPACE + "failure: {bad_images: 0.1%}", "2: failure.bad_images: expected a number, got '0.1%'"),
     # names of knobs
     (knob("lrr", "{uniform: [0, 1]}"), "2: space.lrr: unknown knob; did you mean 'lr'?"),
     (knob("lr.max", "{uniform: [0, 1]}"), "2: space.lr.max: the knob lr has no parts; write lr alone"),
@@ -275,6 +284,9 @@ BAD = [
     (SPACE + "data: !!python/name:os.system x", "2: data: the tag !!python/name:os.system is not supported"),
     (SPACE + "data: *x", "2: not valid YAML: found undefined alias 'x'"),
     (SPACE + 'data: "\\ud800"', "2: data: half of a surrogate pair is not a character"),
+    (SPACE + '"\\ud800": 1', "2: \\ud800: half of a surrogate pair is not a character"),
+    (SPACE + 'fixed: {"a.\\udc00": 1}', "2: fixed.a.\\udc00: half of a surrogate pair is not a character"),
+    (knob("a.b", '\n    {choice: [1], when: {"\\udc00": 1}}'), "3: space.a.b.when.\\udc00: half of a surrogate pair"),
     (SPACE + 'data: "\\UFFFFFFFF"', "2: not valid YAML: "),
     (SPACE + "data: \a", "2: the character U+0007 is not allowed"),
     (SPACE + "? [a]\n: b", "2: a key is a plain word, not a list or a mapping"),
@@ -291,3 +303,28 @@ def test_one_fault_is_one_line_at_its_place(problems_of: Callable[..., list[str]
     problems = problems_of(text)
     assert len(problems) == 1
     assert problems[0].startswith(expected) or (not expected[0].isdigit() and expected in problems[0])
+
+
+CHAIN = [f"a.k{i}: {{choice: [1], when: {{a.k{(i + 1) % 200}: 1}}}}" for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SPACE + "? " + "x" * 9000 + "\n: 1", "2: " + "x" * 200),
+        ("space:\n  ? a" + ".a" * 9000 + "!\n  : 1", "2: space.a.a.a.a"),
+        (SPACE + '? "\\ud800' + "x" * 9000 + '"\n: 1', "2: \\ud800x"),
+        ("space: {" + ", ".join(CHAIN) + "}", "1: space.a.k0.when: hangs on itself: a.k0 needs a.k1, which needs"),
+    ],
+    ids=["key", "knob", "half a character", "cycle"],
+)
+def test_a_fault_of_something_endless_is_told_shortly(
+    problems_of: Callable[..., list[str]], text: str, expected: str
+) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith(expected) and len(problem) < 700
+
+
+def test_an_option_without_end_is_told_shortly(problems_of: Callable[..., list[str]]) -> None:
+    for problem in problems_of(SPACE, **{"x" * 9000: "1", "y" * 9000: "[", "fixed." + "z" * 9000: "1"}):
+        assert problem.startswith("--set ") and len(problem) < 700

@@ -1,5 +1,6 @@
 """Every fault of a specification is reported at once, each at its line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_what_an_option_makes_is_its_fault(problems_of: Callable[..., list[str]]
     message = "the winner of two metrics is a front; take final out, or name one metric"
     assert problems_of(SPACE, **two, **{"final.top": "1"}) == [f"--set final: {message}"]
     assert problems_of(SPACE + "final: {seeds: 2}", **two, **{"final.top": "1"}) == [f"2: final: {message}"]
+
+
+def test_a_character_as_json_escapes_it_is_one_character(load: Callable[..., Experiment]) -> None:
+    text = 'space: {"a.b": {choice: ["\\ud83d\\ude00"]}}'
+    experiment = load(text, data=json.dumps("data/\U0001f600"))
+    assert experiment.data == "data/\U0001f600"
+    assert experiment.space["a.b"].contains("\U0001f600")
 
 
 def test_several_freeze_sets_are_one_text(load: Callable[..., Experiment]) -> None:

@@ -1,16 +1,14 @@
-"""Whatever is thrown at it, the loader answers with an experiment or with SpecError, one printable line a problem."""
+"""Plain data, pieces of YAML and bytes: the loader answers with an experiment or with one printable line a problem."""
 
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raypose.errors import SpecError
 from raypose.space import Experiment, load_spec, parse_spec
 
-FAST = settings(max_examples=300, deadline=None)
 WORDS = (
     *("model", "weights", "data", "metric", "space", "fixed", "search", "prune", "train", "resources", "failure"),
     *(
@@ -108,9 +106,7 @@ def check(error: SpecError) -> None:
         assert problem.isprintable() and problem.encode()
 
 
-@FAST
-@given(NESTED | SPECS | LIKELY)
-def test_any_data(data: Any) -> None:
+def judge_data(data: Any) -> None:
     try:
         experiment = parse_spec(data)
     except SpecError as error:
@@ -120,30 +116,27 @@ def test_any_data(data: Any) -> None:
         assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
 
 
-@FAST
-@given(
-    st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40),
-    st.dictionaries(
-        st.text(max_size=5) | st.sampled_from([*WORDS, "space.lr", "fixed.lr", "train.epochs", "."]), st.text()
-    ),
-)
-def test_any_text(text: str, overrides: dict[str, str]) -> None:
+def judge_file(content: bytes, overrides: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.yaml"
-        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+        file.write_bytes(content)
         try:
             load_spec(file, overrides)
         except SpecError as error:
             check(error)
 
 
-@FAST
-@given(st.binary(max_size=60))
-def test_any_bytes(content: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "spec.yaml"
-        file.write_bytes(b"space: {lr: {choice: [1]}}\n" + content)
-        try:
-            load_spec(file)
-        except SpecError as error:
-            check(error)
+def test_any_data(hunt: Any) -> None:
+    hunt(judge_data, NESTED | SPECS | LIKELY, quick=100, full=6000)
+
+
+def test_any_text(hunt: Any) -> None:
+    texts = st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40)
+    keys = st.text(max_size=5) | st.sampled_from([*WORDS, "space.lr", "fixed.lr", "train.epochs", "."])
+    cases = st.tuples(texts, st.dictionaries(keys, st.text()))
+    hunt(lambda case: judge_file(case[0].encode("utf-8", "surrogatepass"), case[1]), cases, quick=100, full=6000)
+
+
+def test_any_bytes(hunt: Any) -> None:
+    start = b"space: {lr: {choice: [1]}}\n"
+    hunt(lambda content: judge_file(start + content, {}), st.binary(max_size=60), quick=100, full=6000)
