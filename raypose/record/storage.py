@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 import optuna
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import SpecError
@@ -35,9 +36,21 @@ def check_storage(url: str) -> None:
     if re.search(r"://[^/?#@]*:[^/?#]*@", url):
         raise SpecError(["search.storage: leave the password out, it would be saved; PostgreSQL reads PGPASSWORD"])
     try:
-        optuna.storages.get_storage(url)
+        place = make_url(url)
+        if place.get_backend_name() == "sqlite":
+            _check_file(url, Path(place.database or ""))
+        else:
+            optuna.storages.get_storage(url)
     except (SQLAlchemyError, ImportError, ValueError) as fault:
-        raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).splitlines()[0]}"]) from fault
+        raise SpecError([f"search.storage: '{url}' cannot be used: {str(fault).partition(chr(10))[0]}"]) from fault
+
+
+def _check_file(url: str, file: Path) -> None:
+    """Without making it: the experiment may still be refused."""
+    if not file.is_absolute() or not file.parent.is_dir():
+        raise SpecError([f"search.storage: '{url}': give the absolute path of a file in a folder that is there"])
+    if not is_sound(file):
+        raise SpecError([f"search.storage: '{url}': no SQLite database, or a damaged one"])
 
 
 def is_sound(database: Path) -> bool:

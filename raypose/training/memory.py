@@ -44,8 +44,9 @@ def split(run: Run) -> None:
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether a device or the machine had no memory left; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(fault, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(fault)
+    """Whether a device or the machine had no memory left; on a CPU torch and oneDNN raise a plain RuntimeError."""
+    said = any(words in str(fault) for words in ("can't allocate memory", "could not create a primitive"))
+    return said or isinstance(fault, torch.OutOfMemoryError | MemoryError)
 
 
 def batch_of(run: Run) -> int:

@@ -58,7 +58,7 @@ def start(
         "experiment": experiment.model_dump(mode="json"),
         "base_values": found["values"],
         **{key: found[key] for key in ("full_epochs", "config", "weights")},
-        **{key: {"folder": str(each.folder), "digest": each.digest} for key, each in folders.items()},
+        **{key: {"folder": str(each.folder), **_digests(each)} for key, each in folders.items()},
     }
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
@@ -81,11 +81,9 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
         folders = prepare_folders(experiment, Path(saved["data"]["folder"]), screen)
         report = folders["data"]
         for key, each in folders.items():
-            if each.digest != saved[key]["digest"]:
-                raise DataError(
-                    f"{key}: {each.folder} no longer holds what {folder.name} began with: put it back, "
-                    "or start a new experiment"
-                )
+            if changed := each.changed(saved[key]["parts"]):
+                what = f"{key}: {each.folder} no longer holds what {folder.name} began with: {', '.join(changed)} changed"
+                raise DataError(f"{what}; put it back, or start a new experiment")
         study, lost = mended(saved, folder)
         lost += mended(folder.final.saved, folder.final)[1] if folder.final.exists else []
         for line in lost:
@@ -98,6 +96,10 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
             if saved["on_gpus"] and not _room(experiment, 1).gpus_per_worker:
                 raise ResourceError(f"{folder.name} began on GPUs, and here are none; join a cluster that has some")
             return _work(study, report, screen)
+
+
+def _digests(report: Report) -> dict[str, Any]:
+    return {"digest": report.digest, "parts": dict(report.parts)}
 
 
 def _check(experiment: Experiment, report: Report, screen: Screen) -> dict[str, Any]:

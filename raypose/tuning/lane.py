@@ -20,14 +20,28 @@ from raypose.record.files import is_full_disk
 from raypose.space.run import Run
 from raypose.tuning.cluster import Capacity
 
+STARTS = 3
+"""How often a lane's Ray Train run is started: the process that controls it may die like any other."""
+
 
 def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch: str) -> None:
     """Keep a lane running until the broker closes; `failures` bounds how often its workers may die in all."""
+    reason = ""
+    for start in range(STARTS):
+        try:
+            _trainer(broker, lane, capacity, failures, f"{scratch}/lane-{lane}-{start}").fit()
+            return
+        except Exception as fault:  # the border to Ray Train: its errors have no common class, and all mean the same
+            reason = " ".join(str(fault).split())[:500]
+    ray.get(broker.lost.remote(lane, reason))
+
+
+def _trainer(broker: Any, lane: int, capacity: Capacity, failures: int, scratch: str) -> Any:
     from ray.train.torch import TorchTrainer  # here, as it imports torch, which the driver does without
 
     from raypose.tuning.process_group import process_group
 
-    trainer = TorchTrainer(
+    return TorchTrainer(
         serve,
         train_loop_config={"broker": broker, "lane": lane, "cpus": capacity.cpus_per_worker},
         torch_config=process_group(),
@@ -37,15 +51,11 @@ def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch
             resources_per_worker=capacity.per_worker,
         ),
         run_config=ray_train.RunConfig(
-            name=f"lane-{lane}",
-            storage_path=scratch,
+            name=Path(scratch).name,
+            storage_path=str(Path(scratch).parent),
             failure_config=ray_train.FailureConfig(max_failures=failures, controller_failure_limit=3),
         ),
     )
-    try:
-        trainer.fit()
-    except Exception as fault:  # the border to Ray Train: its errors have no common class, and all mean the same here
-        ray.get(broker.lost.remote(lane, " ".join(str(fault).split())[:500]))
 
 
 def serve(settings: dict[str, Any]) -> None:

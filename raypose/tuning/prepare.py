@@ -58,7 +58,9 @@ def prepare_folders(experiment: Experiment, demo: Path, screen: Screen) -> dict[
     if experiment.data == "demo":
         screen.say(f"preparing the demo set in {demo}")
         ensure_demo(demo, on_progress=screen.progress)
-    report = require_sound(folder)
+    report = require_sound(folder, experiment.failure.bad_images)
+    if report.unreadable:
+        screen.say(f"warning: {report.unreadable} training images are left out; see: raypose data check {folder}")
     if test and unseen["test"].digest == report.digest:
         raise _seen(test)
     return {"data": report, **unseen}
@@ -98,6 +100,7 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         schedule=settings.schedule,
         held_out=experiment.test if isinstance(experiment.test, float) else 0.0,
         retest=folder.parent is not None,
+        bad_images=experiment.failure.bad_images,
     )
 
 

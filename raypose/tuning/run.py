@@ -8,7 +8,8 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
+from ray.tune.error import TuneError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raypose.errors import WorkError
@@ -34,26 +35,40 @@ def run_trials(study: Study, to_run: Callable[[Trial], Any], capacity: Capacity,
     retries = study.experiment.failure.retries
     broker = ray.remote(Broker).options(num_cpus=0, scheduling_strategy=here).remote(retries, capacity.lanes)
     with _lanes(broker, capacity, study.total * (retries + 1), scratch):
-        tune.Tuner(
-            tune.with_resources(relay, TRIAL_PROCESS),
-            tune_config=tune.TuneConfig(
-                num_samples=study.total,
-                max_concurrent_trials=capacity.lanes,
-                reuse_actors=True,
-                search_alg=StudySearcher(study, broker, to_run),
-                scheduler=StudyScheduler(study, broker, changed),
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=3),
-            ),
-        ).fit()
-        if study.unfinished:
+        try:
+            _tune(study, to_run, capacity, changed, broker, scratch)
             reason = ray.get(broker.why_closed.remote()) or "Ray ended before the trials did"
+        except (RayError, TuneError) as fault:
+            reason = " ".join(str(fault).split())[:500]
+        if study.unfinished:
             raise WorkError(f"{reason}; `raypose restore {(study.folder.parent or study.folder).name}` goes on")
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tune(
+    study: Study,
+    to_run: Callable[[Trial], Any],
+    capacity: Capacity,
+    changed: Callable[[], None],
+    broker: Any,
+    scratch: Path,
+) -> None:
+    tune.Tuner(
+        tune.with_resources(relay, TRIAL_PROCESS),
+        tune_config=tune.TuneConfig(
+            num_samples=study.total,
+            max_concurrent_trials=capacity.lanes,
+            reuse_actors=True,
+            search_alg=StudySearcher(study, broker, to_run),
+            scheduler=StudyScheduler(study, broker, changed),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=3),
+        ),
+    ).fit()
 
 
 @contextmanager

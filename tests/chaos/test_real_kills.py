@@ -28,7 +28,7 @@ def test_the_driver_is_killed_at_a_random_moment(chaos: Chaos, unbroken: Told, s
 
 @pytest.mark.parametrize(
     ("event", "match", "nth"),
-    [("os.rename", "trial.json", 1), ("os.rename", "trial.json", 3), ("os.mkdir", "/exp/ray", 1)],
+    [("os.rename", "trial.json", 1), ("os.rename", "trial.json", 3), ("sqlite3.connect", "study.db", 2)],
 )
 def test_the_driver_is_killed_where_it_writes(chaos: Chaos, unbroken: Told, event: str, match: str, nth: int) -> None:
     chaos.fault("kill", event, match, nth)
@@ -58,7 +58,7 @@ def test_a_worker_is_killed(chaos: Chaos, unbroken: Told, point: str) -> None:
     assert sum(trial["attempts"] for trial in chaos.show()["trials"]) == 3
 
 
-@pytest.mark.parametrize("title", ["relay", "keep_lane", "TrainController"])
+@pytest.mark.parametrize("title", ["ImplicitFunc", "keep_lane", "TrainController"])
 def test_a_process_that_speaks_for_a_trial_is_killed(chaos: Chaos, unbroken: Told, title: str) -> None:
     driver = chaos.begin()
     chaos.wait_for(chaos.epochs, driver)

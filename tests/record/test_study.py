@@ -219,7 +219,10 @@ def test_a_grid_killed_before_its_first_row_is_not_finished(tmp_path: Path) -> N
     assert (view.state, view.total, view.trials) == ("interrupted", 3, ())
 
 
-@pytest.mark.parametrize("url", ["foo", "postgresql+nix://localhost/db", "postgresql://me:secret@localhost/db"])
+URLS = ("foo", "postgresql+nix://localhost/db", "postgresql://me:secret@localhost/db", "sqlite://", "sqlite:///x.db")
+
+
+@pytest.mark.parametrize("url", URLS)
 def test_a_storage_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(SpecError, match="search.storage"):
         check_storage(url)

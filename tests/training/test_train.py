@@ -200,6 +200,13 @@ def test_without_an_intact_epoch_it_starts_anew(whole: tuple[Run, Told], copy: R
     assert told.folders == ["epoch_0001"] and told.metrics == uninterrupted.metrics[:1]
 
 
+def test_a_rate_at_which_the_loss_comes_back_from_the_sky_ends_the_trial(make_run: MakeRun) -> None:
+    run, told = make_run({"lr": 5.0}, weights="demo", batch_size=4), Told()
+    with pytest.raises(DivergedError, match=r"the loss is \d.*e\+\d+ in epoch 1, step \d: not finite, or blown up"):
+        train(run, told)
+    assert told.metrics == []
+
+
 @pytest.mark.parametrize("fault", ["huge learning rate", "infinite weights"])
 def test_a_loss_that_is_not_finite_ends_the_trial(make_run: MakeRun, tmp_path: Path, fault: str) -> None:
     run = make_run({"lr": 1e6}) if fault == "huge learning rate" else make_run()
