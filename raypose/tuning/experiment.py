@@ -82,8 +82,8 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
         report = folders["data"]
         for key, each in folders.items():
             if changed := each.changed(saved[key]["parts"]):
-                what = f"{key}: {each.folder} no longer holds what {folder.name} began with: {', '.join(changed)} changed"
-                raise DataError(f"{what}; put it back, or start a new experiment")
+                what = f"{key}: {each.folder} no longer holds what {folder.name} began with"
+                raise DataError(f"{what}: {', '.join(changed)} changed; put it back, or start a new experiment")
         study, lost = mended(saved, folder)
         lost += mended(folder.final.saved, folder.final)[1] if folder.final.exists else []
         for line in lost:
