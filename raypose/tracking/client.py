@@ -37,4 +37,9 @@ def _create(database: Path, artifact_root: Path) -> None:
         unborn = database.with_name(f"{database.name}.new-{os.getpid()}")
         made = SqlAlchemyStore(sqlite_uri(unborn), artifact_root.as_uri())  # type: ignore[no-untyped-call]
         made.engine.dispose()
+        journal = Path(f"{database}-journal")
+        if journal.exists():  # of a database that was moved away: SQLite would write its pages into the new one
+            os.replace(journal, f"{journal}.old")
         os.replace(unborn, database)
+        # Likewise connections of this process would go on with the file that was moved away.
+        SqlAlchemyStore._get_or_create_engine(sqlite_uri(database)).dispose()

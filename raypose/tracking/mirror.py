@@ -5,6 +5,7 @@ before it is made. What MLflow holds is read once, at the first contact, and rem
 difference to the record, and nothing at all if there is none.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from raypose.tracking.environment import environment, git_tags
 from raypose.tracking.names import trial_title
 from raypose.tracking.store import Store
 
+_log = logging.getLogger(__name__)
 STUDY = "raypose.study"
 TRIAL = "raypose.trial"
 _ARTIFACTS = "raypose.artifacts"
@@ -72,7 +74,8 @@ class Mirror:
         if self._client is None:
             client = connect(self._store)
             self._experiment_id = _experiment(client, view.name, self._store)
-            self._runs = {key: _known(client, run) for key, run in _raypose_runs(client, self._experiment_id)}
+            found = _raypose_runs(client, self._experiment_id)
+            self._runs = {key: _known(client, run) for key, run in found.items()}
             self._client = client
         return self._client
 
@@ -88,9 +91,10 @@ class Mirror:
         return parent
 
     def _sync_trial(self, client: MlflowClient, view: ExperimentView, trial: TrialView, parent_id: str) -> str:
+        below = {"mlflow.parentRunId": parent_id}
+
         def description() -> tuple[str, int, dict[str, str]]:
-            title = trial_title(trial.number, trial.values)
-            return title, content.begun_at(trial.epochs), {"mlflow.parentRunId": parent_id}
+            return trial_title(trial.number, trial.values), content.begun_at(trial.epochs), below
 
         run = self._run(client, TRIAL, f"{view.key}/{trial.number}", description)
         groups = [content.epoch_points(epoch) for epoch in trial.epochs if epoch.number not in run.steps]
@@ -98,7 +102,7 @@ class Mirror:
         if trial.best_epoch and run.lacks(best, *best):
             # First, because MLflow's compare view starts with the metric that a run logged first.
             groups.insert(0, content.best_points(best, trial.epochs, trial.best_epoch))
-        _send(client, run, groups, content.trial_params(trial), content.trial_tags(trial))
+        _send(client, run, groups, content.trial_params(trial), {**content.trial_tags(trial), **below})
         if trial.state in content.ENDED:
             _upload_trial(client, run, trial)
         _set_status(client, run, content.trial_status(view, trial), trial)
@@ -126,13 +130,27 @@ def _experiment(client: MlflowClient, name: str, store: Store) -> str:
     return found.experiment_id
 
 
-def _raypose_runs(client: MlflowClient, experiment_id: str) -> Iterator[tuple[str, Run]]:
-    """Every run with one of our tags; the first one last, so that it wins should there be two of a trial."""
+def _raypose_runs(client: MlflowClient, experiment_id: str) -> dict[str, Run]:
+    """The run of each of our tags.
+
+    A server that makes a run after its client has stopped waiting for the answer leaves a second one; here it shows,
+    and is deleted. The one that holds more stays, or the older one; whatever it lacks is sent anew.
+    """
+    runs: dict[str, Run] = {}
+    found = sorted(_active_runs(client, experiment_id), key=lambda run: (-len(run.data.metrics), run.info.start_time))
+    for run in found:
+        for key in [f"{tag}={run.data.tags[tag]}" for tag in (STUDY, TRIAL) if tag in run.data.tags]:
+            if runs.setdefault(key, run) is not run:
+                client.delete_run(run.info.run_id)
+                _log.info("MLflow held two runs of %s; %s was deleted", key, run.info.run_id)
+    return runs
+
+
+def _active_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
     token: str | None = ""
     while token is not None:
-        page = client.search_runs([experiment_id], order_by=["attributes.start_time DESC"], page_token=token or None)
-        for run in page:
-            yield from ((f"{tag}={run.data.tags[tag]}", run) for tag in (STUDY, TRIAL) if tag in run.data.tags)
+        page = client.search_runs([experiment_id], page_token=token or None)
+        yield from page
         token = page.token or None
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from raypose.errors import InputError
-from raypose.tracking.store import Store, open_store
+from raypose.tracking.client import connect
+from raypose.tracking.store import Store, damage, open_store, sqlite_uri
 
 OPEN = """
 import sys
@@ -71,6 +73,32 @@ def test_database_survives_a_kill_and_a_race_while_it_is_made(tmp_path: Path) ->
     outputs = [racer.communicate(timeout=200) for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0], outputs
     assert sorted(file.name for file in mlruns.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+CUT_OFF = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA cache_size = 2")
+database.execute("DELETE FROM experiments")
+database.execute("CREATE TABLE more (text)")
+database.executemany("INSERT INTO more VALUES (?)", [("x" * 4000,)] * 100)
+os._exit(1)
+"""
+
+
+def test_a_journal_left_behind_does_not_touch_the_next_database(store: Store, tmp_path: Path) -> None:
+    """A process died in the middle of a write, and then somebody has moved the database away, but not its journal."""
+    connect(store).create_experiment("old")
+    assert store.database
+    database = tmp_path / "mlflow.db"
+    shutil.copy(store.database, database)
+    subprocess.run([sys.executable, "-c", CUT_OFF, str(database)], check=False)
+    assert (tmp_path / "mlflow.db-journal").stat().st_size
+    database.rename(tmp_path / "away.db")
+    mine = Store(sqlite_uri(database), tmp_path / "artifacts")
+    assert [experiment.name for experiment in connect(mine).search_experiments()] == ["Default"]
+    assert damage(mine) is None
+    assert (tmp_path / "mlflow.db-journal.old").exists()
 
 
 def test_telemetry_is_off() -> None:
