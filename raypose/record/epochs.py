@@ -3,6 +3,7 @@
 Nothing here knows what the files hold; `meta.json` lists them with their digests beside the epoch's metrics.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -111,7 +112,10 @@ def tidy(trial: Path, metric: str) -> None:
 def retire(epoch: Epoch) -> None:
     """Give the epoch's disk space back; its metrics stay. Done again, it ends what a kill had cut off."""
     if epoch.has_weights:
-        write_json(epoch.folder / META, {**read_json(epoch.folder / META), "retired": True})
+        meta = epoch.folder / META
+        made = meta.stat().st_mtime_ns
+        write_json(meta, {**read_json(meta), "retired": True})
+        os.utime(meta, ns=(made, made))  # it still tells when the epoch ended
     for file in epoch.folder.iterdir():
         if file.name != META:
             file.unlink()

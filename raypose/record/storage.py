@@ -60,6 +60,8 @@ def is_sound(database: Path) -> bool:
     try:  # opened to write: a transaction that a kill cut off is rolled back first
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
+    except sqlite3.OperationalError:  # locked, or not to be opened: that is Optuna's to tell
+        return True
     except sqlite3.DatabaseError:
         return False
 

@@ -10,5 +10,5 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # raypose logs plain files; of a model that somebody else logged there, MLflow shall not run what it holds.
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 # A mirror that fails is tried again later; with MLflow's own seven retries an outage would go unnoticed for minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

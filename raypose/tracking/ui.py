@@ -1,5 +1,6 @@
 """MLflow's UI on a store, on the loopback address, with nothing left behind. Runs in: command line."""
 
+import ctypes
 import glob
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 from typing import IO
@@ -15,11 +17,12 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from raypose.errors import InputError, WorkError
-from raypose.tracking.store import Store
+from raypose.tracking.store import Store, damage
 
 _STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_S = 5.0
 _START_S = 120.0
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
@@ -28,7 +31,7 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
     Takes a free port if `port` is taken. Must be called in the main thread, as it handles signals.
 
     Raises:
-        InputError: the store's database does not exist.
+        InputError: the store's database does not exist, or is damaged.
         WorkError: MLflow's server did not start, or ended by itself; with the end of what it printed.
     """
     if store.is_server:
@@ -36,6 +39,8 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
         return 0
     if store.database and not store.database.exists():
         raise InputError(f"{store.database}: no MLflow record yet; `raypose tune` makes it (or give another --mlruns)")
+    if wrong := damage(store):
+        raise InputError(f"{wrong}; `raypose restore` mirrors an experiment anew, from its own record")
     stopped: list[int] = []
     handlers = {s: signal.signal(s, lambda number, _: stopped.append(number)) for s in _STOPPERS}
     try:
@@ -81,8 +86,19 @@ def _start(store: Store, host: str, port: int, output: IO[str]) -> subprocess.Po
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=_end_with_parent() if sys.platform == "linux" else None,
         text=True,
     )
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """What the server does before anything else: ask the system for a SIGTERM when this process dies by `kill -9`."""
+    libc = ctypes.CDLL(None)  # loaded here, as little should happen between fork and exec
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask
 
 
 def _end(server: subprocess.Popen[str]) -> None:

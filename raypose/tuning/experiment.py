@@ -29,6 +29,7 @@ from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_folders
 from raypose.tuning.run import run_trials
 
 LISTED = 3
+LAST_LOOK_S = 30.0  # for MLflow to take all that it lacks, when there is nothing left to train
 HURRIED_S = 5.0  # for MLflow when the process is to end: what it lacks it gets on restore
 
 
@@ -163,7 +164,7 @@ def _mirror_all(study: Study, screen: Screen) -> ExperimentView:
 @contextmanager
 def _mirrored(study: Study, screen: Screen, working: bool = True) -> Iterator[Callable[[], None]]:
     """Show every change on the screen and in MLflow; yields what is to be called after a change."""
-    at_work = [working]
+    at_work, wait_s = [working], 0.5 if working else LAST_LOOK_S
 
     def read() -> ExperimentView:
         return study.view(worked_on=at_work[0])
@@ -178,11 +179,11 @@ def _mirrored(study: Study, screen: Screen, working: bool = True) -> Iterator[Ca
     try:
         yield changed
     except BaseException:
-        at_work[0] = False  # after a good end there may be a final to come
+        at_work[0], wait_s = False, HURRIED_S  # after a good end there may be a final to come
         raise
     finally:
-        behind = mirror.close(timeout_s=30 if at_work[0] else HURRIED_S)
-        if behind:
+        behind = mirror.close(wait_s)
+        if behind and not at_work[0]:  # or else training goes on, or `_mirror_all` comes, which brings the rest
             screen.say(f"MLflow is not complete ({behind}); `raypose restore {study.folder.name}` completes it")
 
 

@@ -172,3 +172,26 @@ def test_no_database_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no MLflow record yet"):
         serve(Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts"))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(InputError, match="is damaged .*move it away; `raypose restore`"):
+        serve(Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
+def test_a_ui_that_is_killed_takes_its_server_along(ui: Callable[[int], subprocess.Popen[str]], store: Store) -> None:
+    connect(store)
+    process = ui(free_port())
+    assert process.stdout and process.stdout.readline().startswith("MLflow: ")
+    everyone = family(process.pid)
+    assert len(everyone) >= 3
+    process.kill()
+    process.wait()
+    until(lambda: not any(_is_alive(pid) for pid in everyone), 30)
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
