@@ -50,8 +50,7 @@ def evaluated(home: Any, *settings: str) -> ExperimentFolder:
     return folder
 
 
-def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(joined: Home) -> None:
-    home = joined
+def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Home) -> None:
     unseen = home.path / "unseen"
     render_demo(unseen, train=4, val=2)
     rules = ("space={lr: {choice: [1.0e+9]}}", "metric=[PCK, latency_ms]", "mode=[max, min]")

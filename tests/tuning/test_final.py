@@ -20,8 +20,7 @@ from tests.home import Home
 LIMIT_S = 240
 
 
-def test_stopped_and_killed_and_restored_it_ends_like_any_other(joined: Home, tiny_data: Path) -> None:
-    home = joined
+def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Home, tiny_data: Path) -> None:
     rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
     driver = home.tune("--trials", "2", "--epochs", "2", *(f"--set={rule}" for rule in rules))
     home.wait_for(lambda: home.epochs(), driver)
