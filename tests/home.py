@@ -1,4 +1,4 @@
-"""A folder in which raypose runs as a program, as a user has it, and a Ray cluster that outlives its experiments."""
+"""A folder in which raypose runs as a program, as a user has it, and Ray clusters that outlive its experiments."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,33 +28,27 @@ FAULTS = Path(__file__).parent / "faults"
 
 
 class Home:
-    """A folder with a specification and a tiny data set, and raypose run in it as a program.
+    """A folder with a specification and a tiny data set, and raypose run in it as a program."""
 
-    `cluster` is the address of a Ray cluster to join; without it every run starts its own.
-    """
-
-    def __init__(self, path: Path, data: Path, cluster: str | None = None) -> None:
-        self.path, self.data, self.cluster = path, data, cluster
+    def __init__(self, path: Path, data: Path) -> None:
+        self.path, self.data = path, data
         self.faults: list[dict[str, Any]] = []
         (path / "lr.yaml").write_text(SPEC)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A verb of raypose, its output in a file of its name."""
-        joined = ["--address", self.cluster] if self.cluster and arguments[0] in ("tune", "restore") else []
         with (self.path / f"{arguments[0]}.txt").open("a") as out:
-            command = [sys.executable, "-m", "raypose", *arguments, *joined]
-            token = {"RAY_AUTH_TOKEN": TOKEN} if self.cluster else {}
-            environment = {**os.environ, **token, "OMP_NUM_THREADS": "1", **self._with_faults()}
+            command = [sys.executable, "-m", "raypose", *arguments]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", **self.fault_environment()}
             return subprocess.Popen(
                 command, cwd=self.path, stdout=out, stderr=subprocess.STDOUT, text=True, env=environment
             )
 
-    def _with_faults(self) -> dict[str, str]:
-        if self.cluster or not self.faults:
-            return {}
+    def fault_environment(self) -> dict[str, str]:
+        """What gives the faults so far to the processes that are started with it."""
         rules = self.path / "faults.json"
         rules.write_text(json.dumps(self.faults))
-        return fault_environment(rules)
+        return {"PYTHONPATH": str(FAULTS), "RAYPOSE_FAULTS": str(rules)}
 
     def fault(self, act: str, event: str, match: str, nth: int = 1, **more: Any) -> Path:
         """A fault in the processes of the next run: see faults/sitecustomize.py; returns a file that comes with it."""
@@ -88,11 +83,6 @@ class Home:
         return "\n".join(f.read_text() for f in sorted(self.path.glob("*.txt")))
 
 
-def fault_environment(rules: Path) -> dict[str, str]:
-    """What makes the processes that are started with it look into the file of rules."""
-    return {"PYTHONPATH": str(FAULTS), "RAYPOSE_FAULTS": str(rules)}
-
-
 @contextmanager
 def ray_head(cpus: int, **environment: str) -> Iterator[str]:
     """A Ray cluster of one node, started as the README says; yields its address."""
@@ -101,21 +91,12 @@ def ray_head(cpus: int, **environment: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = ["start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=true"]
     with ray_node(command, **environment):
-        deadline = time.monotonic() + START_S
-        while not _listens(port):
-            assert time.monotonic() < deadline, "Ray did not start"
-            time.sleep(0.2)
         yield f"127.0.0.1:{port}"
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
 def ray_node(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`ray start --block ...` in a process group of its own, all of which ends with the block."""
+    """`ray start --block ...` once it is up, in a process group of its own, all of which ends with the block."""
     settings = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
@@ -123,15 +104,21 @@ def ray_node(command: list[str], **environment: str) -> Iterator[subprocess.Pope
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }
     ray = Path(sys.executable).with_name("ray")
-    node = subprocess.Popen(
-        [ray, *command],
-        env={**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, **settings, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield node
-    finally:
-        os.killpg(node.pid, signal.SIGKILL)  # asked to end, it would first look for work for 30 seconds
-        node.wait(60)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.NamedTemporaryFile("w+") as output:
+        node = subprocess.Popen(
+            [ray, *command],
+            env={**inherited, **settings, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + START_S
+            while "Ray runtime started" not in (said := Path(output.name).read_text()):
+                assert node.poll() is None and time.monotonic() < deadline, said
+                time.sleep(0.2)
+            yield node
+        finally:
+            os.killpg(node.pid, signal.SIGKILL)  # asked to end, it would first look for work for 30 seconds
+            node.wait(60)

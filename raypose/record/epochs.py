@@ -93,20 +93,27 @@ def last_whole(trial: Path) -> Epoch | None:
 
 def keep_last_and_best(epochs: tuple[Epoch, ...], metric: str) -> None:
     """Free the space of all other epochs; to be called only when the last one is committed and reported."""
+    for epoch in _spare(epochs, metric):
+        retire(epoch)
+
+
+def _spare(epochs: tuple[Epoch, ...], metric: str) -> list[Epoch]:
     best = best_epoch(epochs, metric)
-    for epoch in epochs[:-1]:
-        if epoch != best:
-            retire(epoch)
+    return [epoch for epoch in epochs[:-1] if epoch != best]
 
 
 def tidy(trial: Path, metric: str) -> None:
-    """Remove what a kill has left of a trial that nobody trains now: half epochs, and those that were to be freed."""
+    """Remove what a kill has left of a trial that nobody trains now: half epochs, and those that were to be freed.
+
+    These stay where the last epoch is damaged, as the training goes on from one of them.
+    """
     epochs, paused = read_epochs(trial), read_whole(trial / PARTIAL / META)
     for half in trial.glob(".*"):
         shutil.rmtree(half) if half.is_dir() else half.unlink()
     if paused is None or paused["epoch"] < len(epochs):
         shutil.rmtree(trial / PARTIAL, ignore_errors=True)
-    keep_last_and_best(epochs, metric)
+    if any(len(list(epoch.folder.iterdir())) > 1 for epoch in _spare(epochs, metric)) and is_intact(epochs[-1]):
+        keep_last_and_best(epochs, metric)
 
 
 def retire(epoch: Epoch) -> None:

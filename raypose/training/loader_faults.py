@@ -15,7 +15,7 @@ def told_plainly() -> Iterator[None]:
     """Raise a loader process's error with its own text; torch's text, the whole traceback, goes to the log."""
     try:
         yield
-    except Exception as fault:
+    except Exception as fault:  # torch raises it again as whatever it was in the loader process
         wrapped = WRAPPED.match(str(fault))
         if wrapped is None:
             raise

@@ -50,7 +50,7 @@ def train(run: Run, report: Report, asked_to_pause: Callable[[], bool] = never) 
             finished = _train_phases(fits, run, report, asked_to_pause)
         except Paused:
             return False
-        except Exception as fault:
+        except (MemoryError, RuntimeError) as fault:  # torch's own error for a GPU is a RuntimeError
             if not is_out_of_memory(fault):
                 raise
             split(fits)

@@ -145,7 +145,7 @@ def _run(study: Study, report: Report, screen: Screen) -> None:
     with stoppable(root.name), _mirrored(study, screen) as changed:
         try:
             run_trials(study, lambda trial: run_of(study.experiment, trial, report, room, study.folder), room, changed)
-        except Exception as fault:
+        except Exception as fault:  # a full disk makes Optuna, SQLAlchemy, Ray and the system fail, each in its own way
             if is_full_disk(fault):
                 text = f"{root.path}: the disk is full; free some, and `raypose restore {root.name}` goes on"
                 raise NoSpaceError(text) from fault

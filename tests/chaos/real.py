@@ -17,7 +17,7 @@ from raypose.record.epochs import is_intact, read_epochs
 from raypose.record.files import digest
 from raypose.record.folder import ExperimentFolder
 from raypose.record.study import read_view
-from tests.home import START_S, TOKEN, Home, fault_environment
+from tests.home import START_S, TOKEN, Home
 
 Told = list[tuple[Any, ...]]
 TRIALS, EPOCHS = 2, 3
@@ -31,6 +31,10 @@ OPTIONS = (
 class Chaos(Home):
     """Two trials of three epochs on two workers, whose processes take their faults from a file."""
 
+    def __init__(self, path: Path, data: Path, cluster: str) -> None:
+        super().__init__(path, data)
+        self.cluster = cluster
+
     def begin(self, *options: str, **environment: str) -> subprocess.Popen[str]:
         """`raypose tune`, with the faults given so far."""
         return self._run(
@@ -43,9 +47,7 @@ class Chaos(Home):
 
     def _run(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """In the workers too, wherever Ray starts them: as `ray job submit` gives a job its environment."""
-        rules = self.path / "faults.json"
-        rules.write_text(json.dumps(self.faults))
-        faults = fault_environment(rules)
+        faults = self.fault_environment()
         job = {"runtime_env": {"env_vars": {**faults, "OMP_NUM_THREADS": "1"}}}
         given = {
             **os.environ,
@@ -54,7 +56,7 @@ class Chaos(Home):
             "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job),
             **environment,
         }
-        command = [sys.executable, "-m", "raypose", *arguments, "--address", str(self.cluster)]
+        command = [sys.executable, "-m", "raypose", *arguments, "--address", self.cluster]
         with (self.path / f"{arguments[0]}.txt").open("a") as out:
             return subprocess.Popen(command, cwd=self.path, stdout=out, stderr=subprocess.STDOUT, text=True, env=given)
 

@@ -5,14 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from raypose.record.files import read_json
-from tests.chaos.real import Chaos, Told, check, wait
+from tests.chaos.real import Chaos, Told, check, until, wait
 from tests.chaos.simulation import violations
 from tests.home import ray_head, ray_node
 
@@ -42,42 +41,34 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", place], check=False).returncode:
         pytest.skip("only root can mount a disk")
     yield place
-    for _ in range(20):
-        if subprocess.run(["umount", place], check=False).returncode == 0:
-            return
-        time.sleep(1)
+    until(lambda: subprocess.run(["umount", place], check=False).returncode == 0, 60)
 
 
-def test_a_full_disk_stops_the_experiment_and_freed_it_goes_on(
-    tmp_path: Path, tiny_data: Path, cluster: str, unbroken: Told, small_disk: Path
-) -> None:
-    chaos = Chaos(tmp_path, tiny_data, cluster)
-    driver = chaos.begin()
-    chaos.wait_for(chaos.epochs, driver)
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 30 * 2**20))
-    assert wait(driver, chaos) == 1
-    assert "the next checkpoint needs" in chaos.output() and "raypose restore exp" in chaos.output()
-    assert violations(chaos.folder()) == []
-    ballast.unlink()
-    assert wait(chaos.restore(), chaos) == 0
-    check(chaos, unbroken)
+def nearly_full(disk: Path) -> str:
+    """Leave 30 MB: a checkpoint fits, the reserve does not. Returns what is then told."""
+    (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 30 * 2**20))
+    return "the next checkpoint needs"
 
 
-def test_a_disk_that_is_full_to_the_last_byte_spoils_nothing(
-    tmp_path: Path, tiny_data: Path, cluster: str, unbroken: Told, small_disk: Path
-) -> None:
-    chaos = Chaos(tmp_path, tiny_data, cluster)
-    driver = chaos.begin()
-    chaos.wait_for(chaos.epochs, driver)
-    ballast = small_disk / "ballast"
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
+def quite_full(disk: Path) -> str:
+    """Leave no byte."""
+    with (disk / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(2**16))
-            file.flush()
+    return "raypose restore exp"
+
+
+@pytest.mark.parametrize("fill", [nearly_full, quite_full])
+def test_a_full_disk_stops_the_experiment_and_freed_it_goes_on(
+    chaos: Chaos, unbroken: Told, small_disk: Path, fill: Callable[[Path], str]
+) -> None:
+    driver = chaos.begin()
+    chaos.wait_for(chaos.epochs, driver)
+    told = fill(small_disk)
     assert wait(driver, chaos) == 1, chaos.output()
-    assert "Traceback" not in chaos.output()
-    ballast.unlink()
+    assert told in chaos.output() and "raypose restore exp" in chaos.output() and "Traceback" not in chaos.output()
+    assert violations(chaos.folder()) == []
+    (small_disk / "ballast").unlink()
     assert wait(chaos.restore(), chaos) == 0
     check(chaos, unbroken)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raypose.errors import DamagedError
-from raypose.record.epochs import read_epochs
+from raypose.record.epochs import last_whole, read_epochs
 from raypose.record.files import read_json, read_whole, write_json
 from raypose.record.mend import mended
 from raypose.record.study import Study, read_view
@@ -83,6 +83,23 @@ def test_unfinished_trials_go_on_from_what_is_whole_and_the_loss_is_told(records
     ]
     cut(folder.trial(0) / "epoch_0001" / "meta.json")
     assert read_epochs(folder.trial(0)) == () and len(mended(folder.saved, folder)[1]) == 2
+
+
+def test_what_was_to_be_freed_stays_while_the_epoch_after_it_is_damaged(records: Records) -> None:
+    folder = records.make({**SPEC, "prune": {"pruner": "none"}}, BASE)
+    study = Study(folder.saved, folder)
+    study.fill_queue()
+    trial, home = study.next_trial(), folder.trial(0)
+    assert trial is not None
+    for epoch in (1, 2):  # killed before the first was freed
+        records.commit(home, epoch, figures(trial, epoch))
+    (home / "epoch_0002" / "state").write_bytes(b"y")
+    mended(folder.saved, folder)
+    whole = last_whole(home)
+    assert whole is not None and whole.number == 1
+    records.commit(home, 2, figures(trial, 2))
+    mended(folder.saved, folder)
+    assert [epoch.has_weights for epoch in read_epochs(home)] == [False, True]
 
 
 def test_json_tells_when_it_was_cut_or_altered(tmp_path: Path) -> None:
