@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,20 @@ class Home:
 
 @contextmanager
 def ray_head(cpus: int, **environment: str) -> Iterator[str]:
-    """A Ray cluster of one node, started as the README says; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=true"]
-    with ray_node(command, **environment):
+    """A Ray cluster of one node, started as the README says, beside any other; yields its address."""
+    port, dashboard, client = _free_ports(3)  # the last two are fixed else, and a second cluster gives up
+    ports = [f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
+    with ray_node(["start", "--head", "--block", *ports, f"--num-cpus={cpus}"], **environment):
         yield f"127.0.0.1:{port}"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at, above those that Ray gives to its workers."""
+    with ExitStack() as open_sockets:
+        probes = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextmanager

@@ -37,11 +37,10 @@ def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch
 
 
 def _trainer(broker: Any, lane: int, capacity: Capacity, failures: int, scratch: str) -> Any:
-    from ray.train.torch import TorchTrainer  # here, as it imports torch, which the driver does without
+    from raypose.tuning.process_group import process_group  # here, as both import torch, which the driver does without
+    from raypose.tuning.trainer import Trainer
 
-    from raypose.tuning.process_group import process_group
-
-    return TorchTrainer(
+    return Trainer(
         serve,
         train_loop_config={"broker": broker, "lane": lane, "cpus": capacity.cpus_per_worker},
         torch_config=process_group(),

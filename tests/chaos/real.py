@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +147,3 @@ def wait(process: subprocess.Popen[str], home: Chaos) -> int:
     except subprocess.TimeoutExpired as fault:
         process.kill()
         raise AssertionError(home.output()) from fault
-
-
-def until(true: Callable[[], object], seconds: float) -> None:
-    """Wait for something that takes at most so long."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

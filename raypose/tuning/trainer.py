@@ -1,0 +1,40 @@
+"""Ray Train's trainer, with a cleaner that asks the right cluster. Runs in: a lane's light process, its controller.
+
+Beside its controller Ray Train starts a process that outlives it, and that frees its workers' places once it is dead.
+Ray 2.60's own asks the cluster that was last started on the machine by `ray start` whether the controller lives,
+and where that is another one, which knows of no such controller, it ends workers in the middle of their work. And it
+watches only when it is told to: where the controller dies before, it stays for ever.
+"""
+
+import os
+from typing import Any
+
+import ray
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks import placement_group_callback as ray_callback
+from ray.train.v2._internal.execution.controller.placement_group_cleaner import PlacementGroupCleaner
+
+
+class Cleaner(PlacementGroupCleaner):
+    """Ray's, watching from its first instant, and on its own cluster."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        self.start_monitoring()
+
+
+class _CleanerCallback(ray_callback.PlacementGroupCleanerCallback):
+    def after_controller_start(self, train_run_context: Any) -> None:
+        """As Ray's own does it, in a process of its own, but for the class."""
+        ray_callback.PlacementGroupCleaner = Cleaner
+        super().after_controller_start(train_run_context)
+
+
+class Trainer(TorchTrainer):
+    """TorchTrainer with that cleaner."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Ray's own, in their order."""
+        rays = ray_callback.PlacementGroupCleanerCallback
+        return [_CleanerCallback() if type(c) is rays else c for c in super()._create_default_callbacks()]
