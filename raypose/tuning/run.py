@@ -1,5 +1,6 @@
 """Run an experiment from its record, first time and after any end alike. Runs in: driver."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayError
 from ray.tune.error import TuneError
+from ray.tune.execution import experiment_state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raypose.errors import WorkError
@@ -53,6 +55,8 @@ def _tune(
     broker: Any,
     scratch: Path,
 ) -> None:
+    # Tune cannot be kept from saving a state of its own, which nobody reads; on a full disk it would print a traceback.
+    logging.getLogger(experiment_state.__name__).setLevel(logging.CRITICAL)
     tune.Tuner(
         tune.with_resources(relay, TRIAL_PROCESS),
         tune_config=tune.TuneConfig(
