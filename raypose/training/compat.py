@@ -112,7 +112,8 @@ def _seed_albumentations() -> None:
 
     @functools.wraps(stock)
     def transform(self: Any, results: dict[str, Any]) -> dict[str, Any]:
-        self.aug.set_random_seed(int(np.random.randint(2**31)))
+        for one in self.aug.transforms:  # each its own: with that of the whole all of them would draw the same
+            one.set_random_seed(int(np.random.randint(2**31)))
         done: dict[str, Any] = stock(self, results)
         return done
 

@@ -104,7 +104,9 @@ def test_a_trial_that_always_fails_is_given_up_and_the_others_go_on(chaos: Chaos
 def test_a_second_process_on_the_same_experiment_is_refused(chaos: Chaos, unbroken: Told) -> None:
     driver = chaos.begin()
     chaos.wait_for(chaos.epochs, driver)
+    driver.send_signal(signal.SIGSTOP)  # else it might be done before the other one asks
     assert wait(chaos.restore(), chaos) == 2
+    driver.send_signal(signal.SIGCONT)
     assert "another process is working on this experiment" in chaos.output()
     assert wait(driver, chaos) == 0
     check(chaos, unbroken)
