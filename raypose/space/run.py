@@ -15,7 +15,7 @@ class Run:
     `batch_size` and `loader_workers` are one worker's; `train_people` is what the schedule's steps follow from;
     `folder` is the trial's, for its log, config and checkpoints. An optimizer step sees
     workers x batch_size x accumulation people, the effective batch. `bad_images` is the share of the training images
-    that may be unreadable, and are left out.
+    that may be unreadable, and are left out. `fast_transforms` and `channels_last` make it faster, not different.
     """
 
     model: str
@@ -39,3 +39,5 @@ class Run:
     held_out: float = 0.0
     retest: bool = False
     bad_images: float = 0.001
+    fast_transforms: bool = True
+    channels_last: bool = True

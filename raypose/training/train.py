@@ -17,8 +17,9 @@ from raypose.training.config import build_config
 from raypose.training.cost import trial_costs
 from raypose.training.evaluate import retest
 from raypose.training.freeze import KeepFrozenHook
+from raypose.training.hasten import hastened
 from raypose.training.hooks import BuffersHook, EpochHook, Report, SeedHook, UnreadableHook
-from raypose.training.memory import describe, fitting, is_out_of_memory, release, split
+from raypose.training.memory import describe, fitting, is_out_of_memory, keep_freed, release, split
 from raypose.training.model import build_model
 from raypose.training.pause import Paused, PauseHook
 from raypose.training.runner import build_runner, registered
@@ -43,6 +44,7 @@ def train(run: Run, report: Report, asked_to_pause: Callable[[], bool] = never) 
     tensors that moved and for memory that does not hold one person.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
+    keep_freed()
     finished = None
     while finished is None:
         fits = fitting(run)
@@ -86,7 +88,8 @@ def _train_phases(run: Run, given: Run, report: Report, asked_to_pause: Callable
 
 def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[], bool], name: str) -> bool:
     """Train to the end of an epoch; true if `report` asked to stop before the run's own end."""
-    config = build_config(run)
+    plain = build_config(run)
+    config = hastened(plain, run)
     config.experiment_name = name
     model, frozen, loaded = build_model(config, run)
     if run.weights != "none":
@@ -102,6 +105,6 @@ def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[]
         for hook in (SeedHook(run.seed), unreadable, keep_frozen, buffers, ending, pauses):
             runner.register_hook(hook)
         if is_main_process():
-            config.dump(run.folder / "config.py")
+            plain.dump(run.folder / "config.py")
         runner.train()
     return ending.stopped

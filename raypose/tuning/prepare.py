@@ -101,6 +101,8 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         held_out=experiment.test if isinstance(experiment.test, float) else 0.0,
         retest=folder.parent is not None,
         bad_images=experiment.failure.bad_images,
+        fast_transforms=settings.transforms == "fast",
+        channels_last=not room.gpus_per_worker if settings.channels_last == "auto" else settings.channels_last,
     )
 
 

@@ -63,7 +63,7 @@ def start(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(seed=1)
     model, _, _ = build_model(build_config(run), run)
     file = tmp_path_factory.mktemp("weights") / "start.safetensors"
-    save_file(model.state_dict(), file)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, file)
     return file
 
 

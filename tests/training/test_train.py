@@ -212,7 +212,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial(make_run: MakeRun, tmp_path: P
     run = make_run({"lr": 1e6}) if fault == "huge learning rate" else make_run()
     if fault == "infinite weights":
         model, _, _ = build_model(build_config(run), run)
-        tensors = model.state_dict()
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         tensors["head.mlp.1.weight"].fill_(float("inf"))
         save_file(tensors, tmp_path / "inf.safetensors")
         run = dataclasses.replace(run, weights=str(tmp_path / "inf.safetensors"))

@@ -56,7 +56,7 @@ def check(model: nn.Module, before: dict[str, Tensor], tensors: dict[str, Tensor
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
 
 
 def as_safetensors(tensors: dict[str, Tensor], folder: Path) -> Path:
