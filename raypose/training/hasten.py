@@ -1,12 +1,44 @@
-"""A trial's config as it is run: faster, and meaning the same. Runs in: GPU worker."""
+"""A trial's config as it is run: faster, and meaning the same. Runs in: GPU worker.
+
+Where it is certain that a transform of raypose does what MMPose's would, it takes its place; all else stays.
+"""
 
 import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.config import Config
+from mmpose.codecs import SimCCLabel
+from mmpose.datasets.transforms import (
+    Albumentation,
+    GenerateTarget,
+    GetBBoxCenterScale,
+    LoadImage,
+    PackPoseInputs,
+    RandomBBoxTransform,
+    RandomFlip,
+    RandomHalfBody,
+    TopdownAffine,
+    YOLOXHSVRandomAug,
+)
+from mmpose.registry import TRANSFORMS
 
 from raypose.space.run import Run
 from raypose.training.layout import lay_out_by_pixel
-from raypose.training.transforms import faster
+from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
+from raypose.training.warp import LoadLater, MirrorLater, TurnBox, WarpOnce
+
+SAME: Mapping[type, type] = {
+    LoadImage: LoadLater,
+    RandomFlip: MirrorLater,
+    RandomBBoxTransform: TurnBox,
+    YOLOXHSVRandomAug: ColourByTable,
+    Albumentation: DegradeInPlace,
+    PackPoseInputs: PackInPlace,
+}
+OPENING = (LoadImage, RandomFlip, TopdownAffine)
+BLIND = (GetBBoxCenterScale, RandomFlip, RandomHalfBody, RandomBBoxTransform)
+"""Transforms that need not see the image; what RandomFlip does to it can follow later."""
 
 
 def hastened(config: Config, run: Run) -> Config:
@@ -25,3 +57,46 @@ def _replace_transforms(config: Config) -> None:
     for hook in config.get("custom_hooks", []):
         if "switch_pipeline" in hook:
             hook.switch_pipeline = faster(hook.switch_pipeline, training=True)
+
+
+def faster(pipeline: Sequence[dict[str, Any]], training: bool) -> list[dict[str, Any]]:
+    """The pipeline with the transforms of this module in the place of MMPose's, where they do the same."""
+    kinds = [TRANSFORMS.get(step["type"]) for step in pipeline]
+    opening = _opening(pipeline, kinds)
+    return [
+        _faster(step, kind, training) if kind not in OPENING or index < opening else dict(step)
+        for index, (step, kind) in enumerate(zip(pipeline, kinds, strict=True))
+    ]
+
+
+def _opening(pipeline: Sequence[dict[str, Any]], kinds: Sequence[type | None]) -> int:
+    """How many steps lead from an image's file to its crop, if none in between needs its pixels; else 0."""
+    if TopdownAffine not in kinds:
+        return 0
+    end = kinds.index(TopdownAffine)
+    plain = kinds[0] is LoadImage and pipeline[0].keys() == {"type"} and all(kind in BLIND for kind in kinds[1:end])
+    return (
+        end + 1 if plain and all(step.get("direction", "horizontal") == "horizontal" for step in pipeline[:end]) else 0
+    )
+
+
+def _faster(step: dict[str, Any], kind: type | None, training: bool) -> dict[str, Any]:
+    if kind is TopdownAffine:
+        return {**step, "type": WarpOnce.__name__, "whole": not training}
+    if kind is GenerateTarget:
+        encoder = step.get("encoder")
+        if not isinstance(encoder, dict) or encoder["type"] != SimCCLabel.__name__:
+            return dict(step)
+        return {**step, "encoder": {**encoder, "type": SimCCByTable.__name__}}
+    same = SAME.get(kind) if kind else None
+    if same is None or (kind is Albumentation and not _degrades(step)):
+        return dict(step)
+    return {**step, "type": same.__name__}
+
+
+def _degrades(step: dict[str, Any]) -> bool:
+    """Whether there is an act for each of its transforms, as they are set."""
+    acts = {act.__name__ for act in ACTS}
+    return step.keys() == {"type", "transforms"} and all(
+        inner["type"] in acts and not {"fill", "fill_value"} & inner.keys() for inner in step["transforms"]
+    )

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from raypose.record.epochs import last_whole
 from raypose.space.run import Run
+from raypose.training.cache import add_cache
 from raypose.training.checkpoint import bare_model
 from raypose.training.config import build_config
 from raypose.training.cost import trial_costs
@@ -91,6 +92,7 @@ def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[]
     plain = build_config(run)
     config = hastened(plain, run)
     config.experiment_name = name
+    add_cache(config, run)
     model, frozen, loaded = build_model(config, run)
     if run.weights != "none":
         tell(run.weights, model, loaded)

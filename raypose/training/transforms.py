@@ -1,7 +1,6 @@
-"""The RTMPose recipe's transforms, faster: the same random draws, one warp, tables instead of loops.
+"""The RTMPose recipe's colours, noise, labels and packing, faster: tables instead of loops.
 
-Runs in: GPU worker, its loader processes. Each class does what the MMPose transform that it derives from does; `faster`
-puts them into a pipeline wherever that is sure, and leaves the rest of it alone.
+Runs in: GPU worker, its loader processes. Each class does what the MMPose class that it derives from does.
 """
 
 import functools
@@ -13,93 +12,18 @@ import cv2
 import numpy as np
 import torch
 from mmpose.codecs import SimCCLabel
-from mmpose.datasets.transforms import (
-    Albumentation,
-    GenerateTarget,
-    GetBBoxCenterScale,
-    LoadImage,
-    PackPoseInputs,
-    RandomBBoxTransform,
-    RandomFlip,
-    RandomHalfBody,
-    TopdownAffine,
-    YOLOXHSVRandomAug,
-)
+from mmpose.datasets.transforms import Albumentation, PackPoseInputs, YOLOXHSVRandomAug
 from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
-from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
-from raypose.training.photo import Photo, Pixels
+from raypose.datasets.photo import Pixels
 
 Floats = NDArray[np.floating[Any]]
-MIRRORED = "mirrored"
-"""The key under which a sample says that its boxes and joints are mirrored, and its image is not yet."""
 
 
-@TRANSFORMS.register_module()
-class LoadLater(LoadImage):
-    """Read an image's size; its pixels follow with its warp."""
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """As LoadImage, but for the image."""
-        results["img"] = photo = Photo(results["img_path"])
-        results["img_shape"] = results["ori_shape"] = photo.shape
-        return results
-
-
-@TRANSFORMS.register_module()
-class MirrorLater(RandomFlip):
-    """Mirror boxes and joints; the image follows with its warp."""
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """As RandomFlip, but for the image."""
-        photo, results["img"] = results["img"], []
-        results = super().transform(results)
-        results["img"], results[MIRRORED] = photo, results["flip"]
-        return results
-
-
-@TRANSFORMS.register_module()
-class TurnBox(RandomBBoxTransform):
-    """RandomBBoxTransform without the 0.4 ms that scipy.stats takes to check its arguments."""
-
-    @staticmethod
-    def _truncnorm(low: float = -1.0, high: float = 1.0, size: tuple[int, ...] = ()) -> Floats:
-        """Draws of a normal distribution cut at both ends, by inversion, as scipy.stats makes them."""
-        uniform = np.random.uniform(size=size)
-        return np.asarray(ndtri(ndtr(low) + uniform * (ndtr(high) - ndtr(low))), np.float32)
-
-
-@TRANSFORMS.register_module()
-class WarpOnce(TopdownAffine):
-    """Decode, crop, turn, scale and mirror the image in one go.
-
-    To be trained on, it is decoded no larger than the crop needs, which also leaves less of the noise that bilinear
-    sampling makes of detail; to be evaluated on, it is decoded whole, as MMPose does it.
-    """
-
-    def __init__(self, input_size: tuple[int, int], use_udp: bool = False, whole: bool = True) -> None:
-        super().__init__(input_size, use_udp)
-        self.whole = whole
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """As TopdownAffine of the mirrored image."""
-        photo, results["img"] = results["img"], []
-        results = super().transform(results)
-        scale, rotation = results["input_scale"], results["bbox_rotation"][0] if "bbox_rotation" in results else 0.0
-        make = get_udp_warp_matrix if self.use_udp else get_warp_matrix
-        matrix = make(results["input_center"], scale, rotation, output_size=self.input_size)
-        if results.pop(MIRRORED, False):
-            matrix = mirrored(matrix, photo.shape[1])
-        picture = photo.picture(1.0 if self.whole else scale[0] / self.input_size[0])
-        results["img"] = picture.warped(matrix, self.input_size)
-        return results
-
-
-def mirrored(matrix: Floats, width: int) -> Floats:
-    """The warp of an image that does what `matrix`, 2x3, does to its mirror image, where x is width - 1 - x."""
-    return matrix * (-1, 1, 1) + np.outer(matrix[:, 0], (0, 0, width - 1))
+RAMP = np.clip(np.arange(-256, 512), 0, 255).astype(np.uint8)
+WHEEL = (np.arange(-256, 512) % 180).astype(np.uint8)
+"""What becomes of a level, with a gain: OpenCV's hue goes round at 180."""
 
 
 @TRANSFORMS.register_module()
@@ -108,10 +32,9 @@ class ColourByTable(YOLOXHSVRandomAug):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """As YOLOXHSVRandomAug, to the bit."""
-        hue, saturation, value = self._get_hsv_gains()
-        levels = np.arange(256)
-        channels = ((levels + hue) % 180, np.clip(levels + saturation, 0, 255), np.clip(levels + value, 0, 255))
-        table = np.stack(channels, axis=-1).astype(np.uint8)[None]
+        table = np.empty((1, 256, 3), np.uint8)
+        for channel, (levels, gain) in enumerate(zip((WHEEL, RAMP, RAMP), self._get_hsv_gains(), strict=True)):
+            table[0, :, channel] = levels[256 + gain : 512 + gain]
         image = cv2.LUT(cv2.cvtColor(results["img"], cv2.COLOR_BGR2HSV), table)
         results["img"] = cv2.cvtColor(image, cv2.COLOR_HSV2BGR)
         return results
@@ -221,59 +144,3 @@ class PackInPlace(PackPoseInputs):
         packed: dict[str, Any] = super().transform(results)
         packed["inputs"] = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         return packed
-
-
-SAME: Mapping[type, type] = {
-    LoadImage: LoadLater,
-    RandomFlip: MirrorLater,
-    RandomBBoxTransform: TurnBox,
-    YOLOXHSVRandomAug: ColourByTable,
-    Albumentation: DegradeInPlace,
-    PackPoseInputs: PackInPlace,
-}
-OPENING = (LoadImage, RandomFlip, TopdownAffine)
-BLIND = (GetBBoxCenterScale, RandomFlip, RandomHalfBody, RandomBBoxTransform)
-"""Transforms that need not see the image; what RandomFlip does to it can follow later."""
-
-
-def faster(pipeline: Sequence[dict[str, Any]], training: bool) -> list[dict[str, Any]]:
-    """The pipeline with the transforms of this module in the place of MMPose's, where they do the same."""
-    kinds = [TRANSFORMS.get(step["type"]) for step in pipeline]
-    opening = _opening(pipeline, kinds)
-    return [
-        _faster(step, kind, training) if kind not in OPENING or index < opening else dict(step)
-        for index, (step, kind) in enumerate(zip(pipeline, kinds, strict=True))
-    ]
-
-
-def _opening(pipeline: Sequence[dict[str, Any]], kinds: Sequence[type | None]) -> int:
-    """How many steps lead from an image's file to its crop, if none in between needs its pixels; else 0."""
-    if TopdownAffine not in kinds:
-        return 0
-    end = kinds.index(TopdownAffine)
-    plain = kinds[0] is LoadImage and pipeline[0].keys() == {"type"} and all(kind in BLIND for kind in kinds[1:end])
-    return (
-        end + 1 if plain and all(step.get("direction", "horizontal") == "horizontal" for step in pipeline[:end]) else 0
-    )
-
-
-def _faster(step: dict[str, Any], kind: type | None, training: bool) -> dict[str, Any]:
-    if kind is TopdownAffine:
-        return {**step, "type": WarpOnce.__name__, "whole": not training}
-    if kind is GenerateTarget:
-        encoder = step.get("encoder")
-        if not isinstance(encoder, dict) or encoder["type"] != SimCCLabel.__name__:
-            return dict(step)
-        return {**step, "encoder": {**encoder, "type": SimCCByTable.__name__}}
-    same = SAME.get(kind) if kind else None
-    if same is None or (kind is Albumentation and not _degrades(step)):
-        return dict(step)
-    return {**step, "type": same.__name__}
-
-
-def _degrades(step: dict[str, Any]) -> bool:
-    """Whether there is an act for each of its transforms, as they are set."""
-    acts = {act.__name__ for act in ACTS}
-    return step.keys() == {"type", "transforms"} and all(
-        inner["type"] in acts and not {"fill", "fill_value"} & inner.keys() for inner in step["transforms"]
-    )

@@ -16,16 +16,17 @@ from mmpose.codecs import SimCCLabel
 from mmpose.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
+from raypose.datasets.photo import Photo
 from raypose.space.run import Run
 from raypose.training.base import base_config
 from raypose.training.config import build_config
-from raypose.training.hasten import hastened
+from raypose.training.hasten import faster, hastened
 from raypose.training.input_size import set_input_size
-from raypose.training.photo import Photo
-from raypose.training.transforms import SimCCByTable, faster
+from raypose.training.transforms import SimCCByTable
 
 MakeRun = Callable[..., Run]
 DRAWS = 5  # of each person
+ALL = (0, 0, 640, 360)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ def test_the_settings_of_albumentations_are_those_that_are_drawn_from() -> None:
 def test_a_photo_is_decoded_as_small_as_its_crop_allows(photos: Path) -> None:
     photo = Photo(photos / "images" / "0.jpg")
     assert photo.shape == (360, 640)
-    assert [photo.picture(density).pixels.shape[:2] for density in (0.5, 1.9, 2.0, 3.9, 4.0, 9.0)] == [
+    assert [photo.picture(density, ALL).pixels.shape[:2] for density in (0.5, 1.9, 2.0, 3.9, 4.0, 9.0)] == [
         *((360, 640), (360, 640), (180, 320), (180, 320), (90, 160), (90, 160))
     ]
 
@@ -176,7 +177,7 @@ def test_a_photo_is_decoded_as_small_as_its_crop_allows(photos: Path) -> None:
 def test_a_shrunk_photo_is_warped_to_the_same_place(photos: Path, shrink: int) -> None:
     photo, inside = Photo(photos / "images" / "0.jpg"), np.s_[8:-8, 8:-8]
     matrix = np.array([[0.5, 0.1, -40], [-0.1, 0.5, 20]])
-    small, whole = photo.picture(shrink), photo.picture(1).warped(matrix, (160, 96))
+    small, whole = photo.picture(shrink, ALL), photo.picture(1, ALL).warped(matrix, (160, 96))
     assert unlike(small.warped(matrix, (160, 96))[inside], whole[inside]) < 1
     for shift in ((0.25, 0), (-0.25, 0), (0, 0.25), (0, -0.25)):
         shifted = matrix + np.outer(shift, (0, 0, 1))
@@ -188,7 +189,9 @@ def test_a_turned_photo_has_the_shape_that_it_is_decoded_to(tmp_path: Path) -> N
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(tmp_path / "turned.jpg", exif=exif)
     photo = Photo(tmp_path / "turned.jpg")
-    assert photo.shape == (40, 20) == photo.picture(1).pixels.shape[:2] and photo.picture(2).pixels.shape[:2] == (
+    assert photo.shape == (40, 20) == photo.picture(1, ALL).pixels.shape[:2] and photo.picture(2, ALL).pixels.shape[
+        :2
+    ] == (
         20,
         10,
     )
@@ -199,7 +202,7 @@ def test_a_photo_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> N
     if content is not None:
         (tmp_path / "bad.jpg").write_bytes(content)
     with pytest.raises(OSError):
-        Photo(tmp_path / "bad.jpg").picture(1)
+        Photo(tmp_path / "bad.jpg").picture(1, ALL)
 
 
 def test_both_training_pipelines_and_that_of_validation_are_hastened(make_run: MakeRun) -> None:
@@ -214,3 +217,8 @@ def test_both_training_pipelines_and_that_of_validation_are_hastened(make_run: M
     warps = [step for pipeline in pipelines for step in pipeline if step["type"] == "WarpOnce"]
     assert [warp["whole"] for warp in warps] == [False, False, True]
     assert "WarpOnce" not in str(hastened(build_config(run), replace(run, fast_transforms=False)))
+
+
+def test_only_jpeg_is_decoded_small(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "odd.png"), np.zeros((41, 81, 3), np.uint8))
+    assert Photo(tmp_path / "odd.png").picture(4.0, ALL).pixels.shape == (41, 81, 3)
