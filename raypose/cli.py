@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raypose.bench_cli import bench
 from raypose.data_cli import data_app
 from raypose.errors import ExperimentError, RayposeError, Stopped
 from raypose.options import (
@@ -39,6 +40,7 @@ raypose ui                           compares the trials in MLflow
 """
 app = typer.Typer(help=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+app.command()(bench)
 
 
 @app.command()

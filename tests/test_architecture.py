@@ -12,14 +12,15 @@ import raypose
 
 PACKAGE = Path(raypose.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-STAGES = ("space", "datasets", "record", "training", "tuning", "tracking")
+STAGES = ("space", "datasets", "record", "training", "tuning", "tracking", "bench")
 FRAMEWORKS = {
     "space": {"yaml", "pydantic", "pydantic_core"},
-    "datasets": {"numpy", "cv2", "scipy"},
+    "datasets": {"numpy", "cv2", "scipy", "PIL", "pyarrow", "filelock"},
     "record": {"optuna", "filelock", "numpy", "scipy"},
-    "training": {"mmengine", "mmpose", "torch", "safetensors", "numpy", "cv2"},
+    "training": {"mmengine", "mmpose", "albumentations", "torch", "safetensors", "numpy", "scipy", "cv2"},
     "tuning": {"ray", "torch", "cv2", "mmengine"},
     "tracking": {"mlflow", "filelock"},
+    "bench": {"mmengine", "mmpose", "torch", "numpy", "cv2"},
 }
 # A lane sets torch's and OpenCV's threads and speaks to the other ranks in the worker process; nothing else may.
 ONLY_IN_THE_LANE = {"torch", "cv2", "mmengine"}
@@ -30,6 +31,7 @@ MAY_USE = {
     "training": {"space", "record", "datasets"},
     "tuning": {"space", "record", "datasets", "training", "tracking"},
     "tracking": {"record", "space"},
+    "bench": {"space", "datasets", "training"},
 }
 ALL_FRAMEWORKS = set.union(*FRAMEWORKS.values()) | {"typer", "rich"}
 

@@ -1,0 +1,97 @@
+"""Ways to do the same work, measured in turns, so that what else runs on the machine slows all of them alike.
+
+Runs in: command line. Each way has a process of its own, as what one does to its process would help the others.
+"""
+
+import importlib
+import multiprocessing
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+Way = tuple[str, *tuple[Any, ...]]
+"""`module.function` of raypose.bench and its arguments; it returns what is to be measured, as it is called again."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way: `per_second` of what is done, and its `ratio` to the first way's, from `low` to `high` over the rounds.
+
+    `megabytes` is the most memory that its process had.
+    """
+
+    way: str
+    per_second: float
+    ratio: float
+    low: float
+    high: float
+    megabytes: float
+
+
+def compare(ways: Mapping[str, Way], work: int, rounds: int, told: Callable[[int, int], None]) -> list[Row]:
+    """Call all ways in turn, each for `work` units, `rounds` times after one to warm up; the first is the reference.
+
+    Ratios are of the same round; their median is given. `told` hears how many rounds are done, and of how many.
+    """
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    with ExitStack() as stack:
+        pools = {way: stack.enter_context(_process(asked)) for way, asked in ways.items()}
+        for count in range(rounds + 1):
+            for way, pool in pools.items():
+                seconds[way].append(pool.submit(_measure).result())
+            told(count, rounds)
+        memory = {way: pool.submit(_memory).result() for way, pool in pools.items()}
+    reference, *_ = seconds.values()
+    return [row_of(way, work, spent[1:], reference[1:], memory[way]) for way, spent in seconds.items()]
+
+
+def row_of(way: str, work: int, spent: Sequence[float], reference: Sequence[float], megabytes: float) -> Row:
+    """A way's row from the seconds of its rounds and the reference's."""
+    ratios = [first / own for first, own in zip(reference, spent, strict=True)]
+    per_second = work / statistics.median(spent)
+    return Row(way, per_second, statistics.median(ratios), min(ratios), max(ratios), megabytes)
+
+
+def _process(way: Way) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare, way)
+
+
+_prepared: list[Callable[[], None]] = []
+
+
+def _prepare(function: str, *arguments: Any) -> None:
+    import cv2
+    import torch
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    module, name = function.split(".")
+    _prepared.append(getattr(importlib.import_module(f"raypose.bench.{module}"), name)(*arguments))
+
+
+def _measure() -> float:
+    """CPU seconds of this process, or, where a GPU takes part, the time until that is done."""
+    import time
+
+    import torch
+
+    if not torch.cuda.is_available():
+        began = time.process_time()
+        _prepared[0]()
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    _prepared[0]()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _memory() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
