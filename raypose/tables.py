@@ -6,7 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from raypose.record.view import ExperimentView, TrialView, failed_seeds
+from raypose.record.files import read_whole
+from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown
 
 STYLES = {"waiting": "dim", "running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red"}
@@ -52,13 +53,15 @@ def _is_marked(view: ExperimentView, trial: TrialView) -> bool:
 
 
 def trial_lines(view: ExperimentView) -> str:
-    """What the table has no room for: each trial's curve, attempts, cost, MLflow run and best checkpoint."""
+    """What the table has no room for: each trial's curve, attempts, cost, images, MLflow run and checkpoint."""
     lines = []
     for trial in view.trials:
         curve = " ".join(f"{epoch.metrics[view.metric]:.1f}" for epoch in trial.epochs) or "-"
         lines.append(f"trial {trial.number}: {view.metric} by epoch {curve}; attempts {trial.attempts}")
         if "gflops" in trial.at_best:
             lines.append(f"  cost: {_cost(trial)}")
+        if cache := read_whole(trial.folder / CACHE):
+            lines.append(f"  images decoded before, {cache['bytes'] / 1e6:.0f} MB of them, in {cache['file']}")
         lines.append(f"  MLflow run {trial.run_id or '-'}, checkpoint {trial.checkpoint or '-'}")
     return "\n".join(lines)
 

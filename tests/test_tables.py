@@ -1,12 +1,14 @@
 """What a person reads at the end: the front of two metrics, the winner over seeds, figures by their own names."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from raypose.record.view import Epoch, ExperimentView, TrialView
+from raypose.record.files import write_json
+from raypose.record.view import CACHE, Epoch, ExperimentView, TrialView
 from raypose.tables import summary, trial_lines, trial_table
 
 COSTS = {"parameters": 1.3e6, "gflops": 0.038, "latency_ms": 8.7, "images_per_s": 341.0}
@@ -58,6 +60,12 @@ def test_a_trial_that_was_taken_over_names_its_source() -> None:
 def test_cost_stands_beside_accuracy() -> None:
     said = trial_lines(view(trial(0, (40.0, 50.0))))
     assert "1.30 M parameters, 0.038 GFLOPs, 5.0 ms an image, 341 images/s, 2.0 s of training an epoch" in said
+
+
+def test_where_the_images_came_from(tmp_path: Path) -> None:
+    write_json(tmp_path / CACHE, {"file": "/cache/raypose/1.arrow", "bytes": 290 * 10**6})
+    said = trial_lines(view(replace(trial(0, (1.0,)), folder=tmp_path), trial(1, (2.0,))))
+    assert said.count("images decoded before, 290 MB of them, in /cache/raypose/1.arrow") == 1
 
 
 def test_the_front_of_two_metrics_is_listed_best_first() -> None:

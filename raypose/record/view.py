@@ -10,6 +10,8 @@ from raypose.space.knobs import Value
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed"]
 RETEST = "retest.json"
 """In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
+CACHE = "cache.json"
+"""In a trial's folder: the file that its images came from, decoded before, and its bytes."""
 
 ExperimentState = Literal["running", "interrupted", "finished"]
 

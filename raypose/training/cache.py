@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmpose.datasets.transforms import GetBBoxCenterScale
 from mmpose.registry import TRANSFORMS
@@ -19,6 +20,8 @@ from mmpose.registry import TRANSFORMS
 from raypose.datasets.crop_cache import Cut, build_cache
 from raypose.datasets.mpii import IMAGES, TRAIN
 from raypose.datasets.photo import Box
+from raypose.record.files import write_json
+from raypose.record.view import CACHE
 from raypose.space.run import Run
 from raypose.training.warp import LoadLater, TurnBox, WarpOnce
 
@@ -66,6 +69,8 @@ def add_cache(config: Config, run: Run) -> None:
     except OSError as fault:  # nothing depends on it: a disk that is full or cannot be written to costs time only
         MMLogger.get_current_instance().warning(f"all images are decoded anew in every epoch: {fault}")
         return
+    if is_main_process():
+        write_json(run.folder / CACHE, {"file": str(file), "bytes": file.stat().st_size})
     for pipeline in pipelines:
         pipeline[0].update(cache=str(file), folder=os.path.join(run.data, IMAGES))
 

@@ -14,6 +14,8 @@ from mmpose.registry import DATASETS
 
 from raypose.datasets import photo
 from raypose.record.epochs import read_epochs
+from raypose.record.files import read_json
+from raypose.record.view import CACHE
 from raypose.space.run import Run
 from raypose.training.cache import add_cache, cache_folder, reach
 from raypose.training.config import build_config
@@ -76,6 +78,7 @@ def test_a_training_with_it(make_run: MakeRun, cached: dict[str, Any]) -> None:
     train(run, lambda metrics, folder: False)
     (file,) = cache_folder().glob("*.arrow")
     assert len(read_epochs(run.folder)) == 2
+    assert read_json(run.folder / CACHE) == {"file": str(file), "bytes": file.stat().st_size}
     train(make_run({"lr": 1e-3}, **cached), lambda metrics, folder: False)
     train(make_run({"input_size": "32x32"}, **cached), lambda metrics, folder: False)
     train(make_run(**{**cached, "data_digest": "of others"}), lambda metrics, folder: False)
