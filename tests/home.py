@@ -20,7 +20,7 @@ space:
   lr: {log_uniform: [2.0e-4, 1.6e-2]}
 fixed: {input_size: 64x64}
 prune: {pruner: none}
-train: {batch_size: 8}
+train: {batch_size: 8, cache_gb: 0}    # faults come when an image is opened
 """
 START_S = 240
 TOKEN = "0123456789abcdef" * 4  # of the clusters that tests start

@@ -107,7 +107,7 @@ def told(view: dict[str, Any]) -> Told:
 def check(home: Chaos, unbroken: Told, until: float = START_S) -> None:
     """The experiment has ended as if nothing had happened, and nothing is left of what did."""
     view = home.show()
-    assert view["state"] == "finished"
+    assert view["state"] == "finished", f"{view}\n{home.output()}"
     assert told(view) == unbroken
     assert_record_is_whole(home.folder())
     assert_mirrored_once(home, view)

@@ -36,6 +36,7 @@ def people(run: Run, cache: bool) -> Any:
     """The training's data set."""
     init_default_scope("mmpose")
     config = hastened(build_config(run), run)
+    run.folder.mkdir(parents=True, exist_ok=True)
     if cache:
         add_cache(config, run)
     return DATASETS.build(copy.deepcopy(config.train_dataloader.dataset))
