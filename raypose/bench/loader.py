@@ -19,7 +19,9 @@ def load(run: Run, how: Literal["stock", "fast", "cached"], people: int) -> Call
     """Loads so many people of the run's training data, from the same random draws each time."""
     init_default_scope("mmpose")
     config = build_config(run)
-    if how != "stock":
+    if how == "stock":
+        config.train_dataloader.dataset.type = "MpiiDataset"  # MMPose's own
+    else:
         keep_freed()
         config = hastened(config, run)
     if how == "cached":

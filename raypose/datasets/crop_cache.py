@@ -51,9 +51,9 @@ class CropCache:
         batch = self._batches.get_batch(self._rows[path])
         if not batch.num_rows:
             return None
-        place, pixels = (column[0].as_buffer() for column in batch.columns)
-        height, width, shrink, left, top, rows, columns = np.frombuffer(place, PLACE)[0].item()
-        part = Picture(np.frombuffer(pixels, np.uint8).reshape(rows, columns, 3), shrink, left, top)
+        place, pixels = (column.buffers()[-1] for column in batch.columns)  # the values' own, without their lengths
+        height, width, shrink, left, top, rows, columns = np.frombuffer(place, PLACE, 1)[0].item()
+        part = Picture(np.frombuffer(pixels, np.uint8, rows * columns * 4).reshape(rows, columns, 4), shrink, left, top)
         return CutPhoto(path, (height, width), part)
 
 

@@ -23,7 +23,10 @@ REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_RED
 
 @dataclass(frozen=True)
 class Picture:
-    """BGR `pixels` of shape (H, W, 3), each the mean of shrink x shrink of the image's, from (left, top) on."""
+    """BGR `pixels` of shape (H, W, 3), each the mean of shrink x shrink of the image's, from (left, top) on.
+
+    With a fourth channel that means nothing they are warped in half the time: a pixel is then read as one number.
+    """
 
     pixels: Pixels
     shrink: int = 1
@@ -36,7 +39,8 @@ class Picture:
         offset = (self.shrink - 1) / 2  # between the middle of a pixel here and that of the image's first one in it
         own[:, 2] += matrix[:, :2] @ (self.left + offset, self.top + offset)
         own[:, :2] *= self.shrink
-        return np.asarray(cv2.warpAffine(self.pixels, own, size, flags=cv2.INTER_LINEAR), np.uint8)
+        warped = cv2.warpAffine(self.pixels, own, size, flags=cv2.INTER_LINEAR)
+        return np.asarray(cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR) if warped.shape[2] == 4 else warped, np.uint8)
 
     def holds(self, box: Box, image: tuple[int, int]) -> bool:
         """Whether all of a box (left, top, right, bottom) is in it that is in the image, of shape (H, W), at all."""
@@ -49,10 +53,11 @@ class Picture:
         )
 
     def cut(self, box: Box) -> "Picture":
-        """The part of a whole image's that holds a box; its edges lie between pixels of this one."""
+        """The part of a whole image's that holds a box, in four channels; its edges lie between its pixels."""
         left, top = (max(0, math.floor(side / self.shrink)) for side in box[:2])
         right, bottom = math.ceil(box[2] / self.shrink), math.ceil(box[3] / self.shrink)
-        return Picture(self.pixels[top:bottom, left:right], self.shrink, left * self.shrink, top * self.shrink)
+        pixels = np.asarray(cv2.cvtColor(self.pixels[top:bottom, left:right], cv2.COLOR_BGR2BGRA), np.uint8)
+        return Picture(pixels, self.shrink, left * self.shrink, top * self.shrink)
 
 
 class Photo:

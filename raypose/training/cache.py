@@ -14,7 +14,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
-from mmpose.datasets.transforms import GetBBoxCenterScale
 from mmpose.registry import TRANSFORMS
 
 from raypose.datasets.crop_cache import Cut, build_cache
@@ -23,9 +22,9 @@ from raypose.datasets.photo import Box
 from raypose.record.files import write_json
 from raypose.record.view import CACHE
 from raypose.space.run import Run
-from raypose.training.warp import LoadLater, TurnBox, WarpOnce
+from raypose.training.warp import LoadLater, PadBox, TurnBox, WarpOnce
 
-VERSION = 1
+VERSION = 2
 """Of what files hold; those of another one are not found, and forgotten in time."""
 SCALE_PX = 200
 """MPII's `scale` is a person's height in these pixels."""
@@ -92,7 +91,7 @@ def reach(pipeline: Sequence[dict[str, Any]]) -> Reach:
     """How far a pipeline of known transforms reaches."""
     steps = {type(step): step for step in (TRANSFORMS.build(copy.deepcopy(step)) for step in pipeline)}
     width, height = steps[WarpOnce].input_size
-    padding, turn = steps[GetBBoxCenterScale].padding, steps.get(TurnBox)
+    padding, turn = steps[PadBox].padding, steps.get(TurnBox)
     if turn is None:
         return Reach(width, height, padding)
     return Reach(width, height, padding, turn.shift_factor, max(1.0, turn.scale_factor[1]), turn.rotate_factor > 0)

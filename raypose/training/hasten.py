@@ -26,10 +26,11 @@ from mmpose.registry import TRANSFORMS
 from raypose.space.run import Run
 from raypose.training.layout import lay_out_by_pixel
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
-from raypose.training.warp import LoadLater, MirrorLater, TurnBox, WarpOnce
+from raypose.training.warp import LoadLater, MirrorLater, PadBox, TurnBox, WarpOnce
 
 SAME: Mapping[type, type] = {
     LoadImage: LoadLater,
+    GetBBoxCenterScale: PadBox,
     RandomFlip: MirrorLater,
     RandomBBoxTransform: TurnBox,
     YOLOXHSVRandomAug: ColourByTable,

@@ -3,12 +3,14 @@
 Runs in: GPU worker, its loader processes, `raypose plan`.
 """
 
+import copy
 import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from mmpose.datasets.datasets import MpiiDataset
 
 from raypose.datasets.mpii_faults import examine_image
@@ -16,6 +18,11 @@ from raypose.errors import DataError
 from raypose.training.seeds import mixed, seed_generators
 
 UNREADABLE = "unreadable.txt"
+OF_THE_SET = (
+    *("dataset_name", "upper_body_ids", "lower_body_ids", "flip_pairs", "dataset_keypoint_weights"),
+    *("flip_indices", "skeleton_links"),
+)
+"""What of a data set's metadata MMPose gives to each sample."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,12 @@ class People(MpiiDataset):
         if self.place is not None:
             seed_generators(mixed("sample", *self.place, idx))
         return super().__getitem__(idx)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """As MMPose's, whose deep copies of the metadata take a tenth of what is left of a sample's time."""
+        info: dict[str, Any] = BaseDataset.get_data_info(self, idx)
+        info.update((key, copy.copy(self._metainfo[key])) for key in OF_THE_SET)
+        return info
 
     def prepare_data(self, idx: int) -> Any:
         """The sample, or None if it is to be left out: MMEngine then draws another from NumPy's generator."""

@@ -11,9 +11,11 @@ import albumentations
 import cv2
 import numpy as np
 import torch
+from mmengine.structures import InstanceData
 from mmpose.codecs import SimCCLabel
 from mmpose.datasets.transforms import Albumentation, PackPoseInputs, YOLOXHSVRandomAug
 from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
+from mmpose.structures import PoseDataSample
 from numpy.typing import NDArray
 
 from raypose.datasets.photo import Pixels
@@ -35,8 +37,9 @@ class ColourByTable(YOLOXHSVRandomAug):
         table = np.empty((1, 256, 3), np.uint8)
         for channel, (levels, gain) in enumerate(zip((WHEEL, RAMP, RAMP), self._get_hsv_gains(), strict=True)):
             table[0, :, channel] = levels[256 + gain : 512 + gain]
-        image = cv2.LUT(cv2.cvtColor(results["img"], cv2.COLOR_BGR2HSV), table)
-        results["img"] = cv2.cvtColor(image, cv2.COLOR_HSV2BGR)
+        image = results["img"]  # a crop of its own, written over: less memory to fetch
+        cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV, dst=image), table, dst=image)
+        cv2.cvtColor(image, cv2.COLOR_HSV2BGR, dst=image)
         return results
 
 
@@ -104,29 +107,29 @@ class SimCCByTable(SimCCLabel):
     def _generate_gaussian(self, keypoints: Floats, keypoints_visible: Floats) -> tuple[Floats, Floats, Floats]:
         """As SimCCLabel's, to the bit: labels of shape (N, K, W) and (N, K, H), and weights of shape (N, K)."""
         centres, weights = self._map_coordinates(keypoints, keypoints_visible)
-        sides = np.around(np.array(self.input_size) * self.simcc_split_ratio).astype(int)
+        sides = [round(side * self.simcc_split_ratio) for side in self.input_size]
         radius = self.sigma * 3
         inside = ((centres - radius < sides) & (centres + radius + 1 >= 0)).all(-1)
         seen = keypoints_visible >= 0.5
         weights[seen & ~inside] = 0
-        labels = [
-            _gaussians(int(sides[axis]), float(self.sigma[axis]), self.normalize, centres[..., axis])
-            * (seen & inside)[..., None]
-            for axis in (0, 1)
-        ]
-        return labels[0], labels[1], weights
+        counts = seen & inside
+        across, down = (
+            _gaussians(side, float(sigma), self.normalize, centres[..., axis], counts)
+            for axis, (side, sigma) in enumerate(zip(sides, self.sigma, strict=True))
+        )
+        return across, down, weights
 
 
-def _gaussians(side: int, sigma: float, normalized: bool, centres: NDArray[np.int64]) -> Floats:
-    """For each centre a row of `side` bins; those of centres too far away to count are another's."""
-    reach = side + int(3 * sigma) + 2  # no centre that counts is further from a bin
+def _gaussians(side: int, sigma: float, normalized: bool, centres: NDArray[np.int64], counts: NDArray[Any]) -> Floats:
+    """For each centre a row of `side` bins, of zeros where it does not count."""
+    reach = side + int(15 * sigma)  # so far from its middle a Gaussian is too small for a number
     windows = _windows(side, sigma, normalized, reach)
-    return np.asarray(windows[np.clip(reach - centres, 0, len(windows) - 1)])
+    return np.asarray(windows[np.where(counts, reach - centres, 0)])
 
 
 @functools.cache
 def _windows(side: int, sigma: float, normalized: bool, reach: int) -> Floats:
-    """All cuts of `side` bins out of a Gaussian of `reach` bins to either side of its middle."""
+    """All cuts of `side` bins out of a Gaussian of `reach` bins to either side of its middle; the first is of zeros."""
     distance = np.arange(-reach, reach + 1, dtype=np.float64)
     gaussian = np.exp(-(distance**2) / (2 * sigma**2)).astype(np.float32)
     if normalized:
@@ -136,11 +139,36 @@ def _windows(side: int, sigma: float, normalized: bool, reach: int) -> Floats:
 
 @TRANSFORMS.register_module()
 class PackInPlace(PackPoseInputs):
-    """PackPoseInputs without a copy of the image: it stays as OpenCV has it, pixel by pixel, which is channels_last."""
+    """PackPoseInputs without copies: an image stays as OpenCV has it, pixel by pixel, which is channels_last."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """As PackPoseInputs, with inputs of shape (3, H, W)."""
         image, results["img"] = results["img"], np.zeros((1, 1, 3), np.uint8)
-        packed: dict[str, Any] = super().transform(results)
+        if self.pack_transformed or not self.field_mapping_table.keys().isdisjoint(results):
+            packed: dict[str, Any] = super().transform(results)
+        else:
+            packed = {"data_samples": self._sample(results)}
         packed["inputs"] = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         return packed
+
+    def _sample(self, results: Mapping[str, Any]) -> PoseDataSample:
+        """What PackPoseInputs makes of one without maps, but not one part of it after another, each with its checks."""
+        given = _named(results, results.get("instance_mapping_table", self.instance_mapping_table))
+        labels = _named(results, results.get("label_mapping_table", self.label_mapping_table))
+        tensors = {name: torch.from_numpy(np.stack(v) if isinstance(v, list) else v) for name, v in labels.items()}
+        sample = PoseDataSample()
+        sample.gt_instances = _filled(InstanceData(), "_data_fields", given)
+        sample.gt_instance_labels = _filled(InstanceData(), "_data_fields", tensors)
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        return _filled(sample, "_metainfo_fields", meta)
+
+
+def _named(results: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {name: results[key] for key, name in names.items() if key in results}
+
+
+def _filled(element: Any, fields: str, values: Mapping[str, Any]) -> Any:
+    """An MMEngine data element with values, set as its own `__setattr__` sets them."""
+    vars(element)[fields].update(values)
+    vars(element).update(values)
+    return element

@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmpose.datasets.transforms import LoadImage, RandomBBoxTransform, RandomFlip, TopdownAffine
+from mmpose.datasets.transforms import GetBBoxCenterScale, LoadImage, RandomBBoxTransform, RandomFlip, TopdownAffine
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 from numpy.typing import NDArray
@@ -44,8 +44,25 @@ _opened = functools.cache(CropCache)
 
 
 @TRANSFORMS.register_module()
+class PadBox(GetBBoxCenterScale):
+    """Pad a person's box, without a warning, for each person, that the data set has given it."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """As GetBBoxCenterScale."""
+        if not {"bbox_center", "bbox_scale"} <= results.keys():
+            padded: dict[str, Any] = super().transform(results)
+            return padded
+        results["bbox_scale"] = results["bbox_scale"] * self.padding
+        return results
+
+
+@TRANSFORMS.register_module()
 class MirrorLater(RandomFlip):
     """Mirror boxes and joints; the image follows with its warp."""
+
+    def _choose_direction(self) -> str | None:
+        """From the same draw, without NumPy's checks of what is drawn from: one direction or none."""
+        return "horizontal" if np.random.random_sample() < self.prob else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """As RandomFlip, but for the image."""
@@ -62,8 +79,8 @@ class TurnBox(RandomBBoxTransform):
     @staticmethod
     def _truncnorm(low: float = -1.0, high: float = 1.0, size: tuple[int, ...] = ()) -> Floats:
         """Draws of a normal distribution cut at both ends, by inversion, as scipy.stats makes them."""
-        uniform = np.random.uniform(size=size)
-        return np.asarray(ndtri(ndtr(low) + uniform * (ndtr(high) - ndtr(low))), np.float32)
+        uniform, below = np.random.uniform(size=size), ndtr((low, high))
+        return np.asarray(ndtri(below[0] + uniform * (below[1] - below[0])), np.float32)
 
 
 @TRANSFORMS.register_module()

@@ -11,6 +11,7 @@ import albumentations
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 from mmpose.codecs import SimCCLabel
 from mmpose.registry import DATASETS, TRANSFORMS
@@ -90,7 +91,7 @@ def unlike(one: Any, other: Any) -> float:
 def test_all_of_the_recipe_is_replaced() -> None:
     stock, fast = pipelines("64x64")
     same = [new["type"] for old, new in zip(stock, fast, strict=True) if old["type"] == new["type"]]
-    assert same == ["GetBBoxCenterScale", "RandomHalfBody", "GenerateTarget"]  # the last one's encoder is
+    assert same == ["RandomHalfBody", "GenerateTarget"]  # the last one's encoder is
 
 
 @pytest.mark.parametrize("size", ["64x64", "192x256"])
@@ -130,6 +131,22 @@ def test_labels_are_the_same_to_the_bit() -> None:
             assert np.array_equal(label, ours.encode(joints, visible)[key]), key
 
 
+@pytest.mark.parametrize("more", [{}, {"heatmaps": np.ones((16, 4, 4), np.float32)}], ids=["labels", "maps"])
+def test_what_is_packed_is_the_same(photos: Path, more: dict[str, Any]) -> None:
+    _, fast = pipelines("64x64")
+    for sample in samples(photos, fast, "PackInPlace"):
+        theirs, ours = (
+            TRANSFORMS.build({"type": kind}).transform({**sample, **more}) for kind in ("PackPoseInputs", "PackInPlace")
+        )
+        assert torch.equal(theirs["inputs"], ours["inputs"])
+        parts = [packed["data_samples"].to_dict() for packed in (theirs, ours)]
+        assert parts[0].keys() == parts[1].keys() >= {"gt_instances", "gt_instance_labels", "flip_indices"}
+        for key, theirs_part in parts[0].items():
+            for name, value in theirs_part.items() if isinstance(theirs_part, dict) else [(key, theirs_part)]:
+                found = parts[1][key][name] if isinstance(theirs_part, dict) else parts[1][key]
+                assert type(found) is type(value) and np.array_equal(found, value), name
+
+
 def test_degrading_has_the_same_distribution() -> None:
     stock, fast = pipelines("64x64")
     image = np.random.default_rng(0).integers(1, 256, (64, 64, 3)).astype(np.uint8)
@@ -153,7 +170,7 @@ def test_what_is_not_known_stays_as_it_is() -> None:
     kept = [step["type"] for step in faster(seeing, training=True)]
     assert kept[0] == "LoadImage" and kept[3] == "RandomFlip" and kept[6] == "TopdownAffine" and "TurnBox" in kept
     stock[2]["direction"] = "vertical"
-    assert [s["type"] for s in faster(stock, training=True)][:3] == ["LoadImage", "GetBBoxCenterScale", "RandomFlip"]
+    assert [s["type"] for s in faster(stock, training=True)][:3] == ["LoadImage", "PadBox", "RandomFlip"]
     other = {"type": "Albumentation", "transforms": [{"type": "Blur"}, {"type": "CLAHE"}]}
     filled = {"type": "Albumentation", "transforms": [{"type": "CoarseDropout", "fill": "random"}]}
     heatmaps = {"type": "GenerateTarget", "encoder": {"type": "MSRAHeatmap"}}
