@@ -65,7 +65,7 @@ def _loaders(run: Run) -> dict[str, Way]:
 
 
 def _steps(run: Run) -> dict[str, Way]:
-    stock = replace(run, fast_transforms=False, channels_last=False)
+    stock = replace(run, fast_transforms=False, channels_last=False, fused=False)
     freeze = {"none": "nothing", "stage2": "stem to stage2", "backbone": "the backbone"}
     return {
         "MMPose, backbone's rate 0": ("step.steps", stock, STEPS, True),

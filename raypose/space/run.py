@@ -15,8 +15,8 @@ class Run:
     `batch_size` and `loader_workers` are one worker's; `train_people` is what the schedule's steps follow from;
     `folder` is the trial's, for its log, config and checkpoints. An optimizer step sees
     workers x batch_size x accumulation people, the effective batch. `bad_images` is the share of the training images
-    that may be unreadable, and are left out. `fast_transforms` and `channels_last` make it faster, not different.
-    So do up to `cache_bytes` of decoded images, which the `data_digest` tells from those of other data.
+    that may be unreadable, and are left out. `fast_transforms`, `channels_last` and `fused` make it faster, not
+    different. So do up to `cache_bytes` of decoded images, which the `data_digest` tells from those of other data.
     """
 
     model: str
@@ -42,5 +42,6 @@ class Run:
     bad_images: float = 0.001
     fast_transforms: bool = True
     channels_last: bool = True
+    fused: bool = True
     data_digest: str = ""
     cache_bytes: int = 0

@@ -97,6 +97,8 @@ class Train(Strict):
     """fast: raypose's own for the recipe's, with the same random draws; stock: MMPose's, to compare."""
     channels_last: Literal["auto"] | bool = "auto"
     """Whether images and weights lie in memory pixel by pixel; auto: on CPUs, where that is faster."""
+    fused: bool = True
+    """Whether optimizer and moving average work on all parameters at once; false: one after another, to compare."""
     cache_gb: float = Field(default=20, ge=0, le=MANY, allow_inf_nan=False)
     """Gigabytes of decoded images that a machine keeps for all its trainings, in ~/.cache/raypose; 0: none."""
 

@@ -4,11 +4,16 @@ ExpMomentumEMA (mmpose/engine/hooks/ema_hook.py) takes of each new value the sha
 after n averages: a horizon of 1 / m averages, before which it is warmed up over `gamma`.
 """
 
+import math
 from typing import Any
 
+import torch
 from mmengine import hooks
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpose.engine.hooks import ExpMomentumEMA
+from mmpose.registry import MODELS
+from torch import nn
 
 MOMENTUM, GAMMA = 0.0002, 2000  # ExpMomentumEMA's own
 MAX_MOMENTUM = 0.5  # a horizon of two optimizer steps
@@ -40,3 +45,20 @@ class EMAHook(hooks.EMAHook):
         """Only if this batch's optimizer step was made."""
         if runner.optim_wrapper.should_update():
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+
+@MODELS.register_module()
+class AverageAtOnce(ExpMomentumEMA):
+    """ExpMomentumEMA, to the bit, of all tensors in one call instead of one after another."""
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """As MMEngine's BaseAveragedModel does it; its first average, a copy, it still does itself."""
+        if self.steps == 0 or self.steps % self.interval or not self.update_buffers:
+            super().update_parameters(model)
+            return
+        source = model.state_dict()
+        averaged = {name: tensor.data for name, tensor in self.avg_parameters.items() if tensor.is_floating_point()}
+        share = (1 - self.momentum) * math.exp(-float(1 + self.steps) / self.gamma) + self.momentum
+        torch._foreach_mul_(list(averaged.values()), 1 - share)
+        torch._foreach_add_(list(averaged.values()), [source[name] for name in averaged], alpha=share)
+        self.steps += 1

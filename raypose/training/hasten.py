@@ -21,9 +21,11 @@ from mmpose.datasets.transforms import (
     TopdownAffine,
     YOLOXHSVRandomAug,
 )
+from mmpose.engine.hooks import ExpMomentumEMA
 from mmpose.registry import TRANSFORMS
 
 from raypose.space.run import Run
+from raypose.training.ema import AverageAtOnce
 from raypose.training.layout import lay_out_by_pixel
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
 from raypose.training.warp import LoadLater, MirrorLater, PadBox, TurnBox, WarpOnce
@@ -37,6 +39,8 @@ SAME: Mapping[type, type] = {
     Albumentation: DegradeInPlace,
     PackPoseInputs: PackInPlace,
 }
+FUSED = ("AdamW", "Adam", "SGD")
+"""Optimizers of which PyTorch has a kernel that steps all parameters at once, on CPUs and GPUs alike."""
 OPENING = (LoadImage, RandomFlip, TopdownAffine)
 BLIND = (GetBBoxCenterScale, RandomFlip, RandomHalfBody, RandomBBoxTransform)
 """Transforms that need not see the image; what RandomFlip does to it can follow later."""
@@ -49,7 +53,19 @@ def hastened(config: Config, run: Run) -> Config:
         _replace_transforms(config)
     if run.channels_last:
         lay_out_by_pixel(config)
+    if run.fused:
+        _fuse(config)
     return config
+
+
+def _fuse(config: Config) -> None:
+    """Have optimizer and moving average work on all parameters at once, where the config does not say otherwise."""
+    optimizer = config.optim_wrapper.optimizer
+    if optimizer.type in FUSED and not {"fused", "foreach"} & optimizer.keys():
+        optimizer.fused = True
+    for hook in config.get("custom_hooks", []):
+        if hook.get("ema_type") == ExpMomentumEMA.__name__ and not hook.get("device"):
+            hook.ema_type = AverageAtOnce.__name__
 
 
 def _replace_transforms(config: Config) -> None:

@@ -103,6 +103,7 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         bad_images=experiment.failure.bad_images,
         fast_transforms=settings.transforms == "fast",
         channels_last=not room.gpus_per_worker if settings.channels_last == "auto" else settings.channels_last,
+        fused=settings.fused,
         data_digest=report.digest,
         cache_bytes=round(settings.cache_gb * 1e9),
     )

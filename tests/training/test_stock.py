@@ -27,7 +27,7 @@ from raypose.training.train import train
 
 MakeRun = Callable[..., Run]
 STEPS = 60  # of 2 people, in 5 epochs of 24
-STOCK: dict[str, Any] = {"fast_transforms": False, "channels_last": False}
+STOCK: dict[str, Any] = {"fast_transforms": False, "channels_last": False, "fused": False}
 
 
 class Losses(Hook):
@@ -146,10 +146,11 @@ def test_the_weights_are_the_same(trained: tuple[Run, list[float]], stock: tuple
             torch.testing.assert_close(saved[f"{part}.{name}"], tensor, rtol=1e-5, atol=1e-7, msg=f"{part}.{name}")
 
 
-def test_the_layout_changes_losses_by_rounding_alone(trained: tuple[Run, list[float]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("lever", ["channels_last", "fused"])
+def test_a_lever_changes_losses_by_rounding_alone(trained: tuple[Run, list[float]], tmp_path: Path, lever: str) -> None:
     losses = []
-    for pixels in (False, True):  # with a small LR: with the recipe's, Adam makes 1 % of what rounds in three steps
-        run = dataclasses.replace(trained[0], values={**trained[0].values, "lr": 1e-5}, channels_last=pixels)
-        train(dataclasses.replace(run, folder=tmp_path / str(pixels)), lambda metrics, folder: False)
+    for on in (False, True):  # with a small LR: with the recipe's, Adam makes 1 % of what rounds in three steps
+        run = dataclasses.replace(trained[0], values={**trained[0].values, "lr": 1e-5}, folder=tmp_path / str(on))
+        train(dataclasses.replace(run, **{lever: on}), lambda metrics, folder: False)
         losses.append(list(Losses.seen))
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=1e-3)
