@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+Clock = Literal["cpu", "wall"]
 Way = tuple[str, *tuple[Any, ...]]
 """`module.function` of raypose.bench and its arguments; it returns what is to be measured, as it is called again."""
 
@@ -32,17 +33,20 @@ class Row:
     megabytes: float
 
 
-def compare(ways: Mapping[str, Way], work: int, rounds: int, told: Callable[[int, int], None]) -> list[Row]:
+def compare(
+    ways: Mapping[str, Way], work: int, rounds: int, told: Callable[[int, int], None], clock: Clock = "cpu"
+) -> list[Row]:
     """Call all ways in turn, each for `work` units, `rounds` times after one to warm up; the first is the reference.
 
     Ratios are of the same round; their median is given. `told` hears how many rounds are done, and of how many.
+    `clock` is the CPU time of a way's process, or for work that more of them share the time on the wall.
     """
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     with ExitStack() as stack:
         pools = {way: stack.enter_context(_process(asked)) for way, asked in ways.items()}
         for count in range(rounds + 1):
             for way, pool in pools.items():
-                seconds[way].append(pool.submit(_measure).result())
+                seconds[way].append(pool.submit(measure, clock).result())
             told(count, rounds)
         memory = {way: pool.submit(_memory).result() for way, pool in pools.items()}
     reference, *_ = seconds.values()
@@ -57,13 +61,14 @@ def row_of(way: str, work: int, spent: Sequence[float], reference: Sequence[floa
 
 
 def _process(way: Way) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare, way)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare, way)
 
 
 _prepared: list[Callable[[], None]] = []
 
 
-def _prepare(function: str, *arguments: Any) -> None:
+def prepare(function: str, *arguments: Any) -> None:
+    """Make this process one of a way: what it has to do is prepared, and not done yet."""
     import cv2
     import torch
 
@@ -74,21 +79,28 @@ def _prepare(function: str, *arguments: Any) -> None:
     _prepared.append(getattr(importlib.import_module(f"raypose.bench.{module}"), name)(*arguments))
 
 
-def _measure() -> float:
-    """CPU seconds of this process, or, where a GPU takes part, the time until that is done."""
+def measure(clock: Clock) -> float:
+    """The seconds that this process takes for what was prepared; where a GPU takes part, until that is done."""
     import time
 
     import torch
 
-    if not torch.cuda.is_available():
+    if clock == "cpu" and not torch.cuda.is_available():
         began = time.process_time()
         _prepared[0]()
         return time.process_time() - began
-    torch.cuda.synchronize()
+    _wait_for_gpu()
     began = time.perf_counter()
     _prepared[0]()
-    torch.cuda.synchronize()
+    _wait_for_gpu()
     return time.perf_counter() - began
+
+
+def _wait_for_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _memory() -> float:
