@@ -59,6 +59,9 @@ class People(MpiiDataset):
     place: tuple[int, int] | None = None
     unreadable: Unreadable | None = None
     images = 0
+    data_bytes: Any
+    data_address: Any
+    _fully_initialized: bool = False
 
     def full_init(self) -> None:
         """MMEngine's, which takes seconds for MPII; the trials of a lane share what the first of them has read."""
