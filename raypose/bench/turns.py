@@ -64,6 +64,17 @@ def _process(way: Way) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare, way)
 
 
+def aside(function: str, *arguments: Any) -> Any:
+    """What `module.function` of raypose.bench returns, called once in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), warnings.simplefilter, ("ignore",)) as pool:
+        return pool.submit(_call, function, *arguments).result()
+
+
+def _call(function: str, *arguments: Any) -> Any:
+    module, name = function.split(".")
+    return getattr(importlib.import_module(f"raypose.bench.{module}"), name)(*arguments)
+
+
 _prepared: list[Callable[[], None]] = []
 
 
@@ -75,8 +86,7 @@ def prepare(function: str, *arguments: Any) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    module, name = function.split(".")
-    _prepared.append(getattr(importlib.import_module(f"raypose.bench.{module}"), name)(*arguments))
+    _prepared.append(_call(function, *arguments))
 
 
 def measure(clock: Clock) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from raypose.errors import WorkError
 from raypose.record.files import read_json, read_whole
@@ -113,6 +112,8 @@ def _figure(hits: Mapping[str, list[int]]) -> float:
 
 
 def _bootstrap(*compared: Hits) -> list[float]:
+    from scipy.stats import bootstrap  # here, as it takes a second that every verb would wait for
+
     arrays = [np.asarray(hits[key]) for hits in compared for key in ("found", "counted")]
 
     def difference(*drawn: NDArray[Any], axis: int) -> Any:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from raypose.record.view import ExperimentView
-from raypose.tracking.mirror import Mirror
 from raypose.tracking.store import Store, damage, without_password
 
 _log = logging.getLogger(__name__)
@@ -29,7 +28,6 @@ class MirrorThread:
         self, store: Store, read: Callable[[], ExperimentView], on_runs: Callable[[dict[int, str]], None]
     ) -> None:
         self._store = store
-        self._mirror = Mirror(store)
         self._read = read
         self._on_runs = on_runs
         self._runs: dict[int, str] = {}
@@ -58,6 +56,9 @@ class MirrorThread:
             self._changed.notify()
 
     def _work(self) -> None:
+        from raypose.tracking.mirror import Mirror  # here, as MLflow takes two seconds that no trial shall wait for
+
+        self._mirror = Mirror(self._store)
         wait = 0.0
         while not self._await_news(wait):
             self._attempt()

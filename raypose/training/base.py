@@ -5,6 +5,7 @@ Only what MMEngine's Runner reads is kept. MMPose's config files leave their var
 """
 
 import copy
+import functools
 from pathlib import Path
 
 import mmpose
@@ -45,13 +46,18 @@ def base_config(model: str) -> Config:
     The file is run: raypose.space.trust says before whether it may be. Raises SpecError if it does not load or is not
     an RTMPose config.
     """
-    config = _preset(model) if model in PRESETS else _from_file(Path(model))
+    return copy.deepcopy(_preset(model)) if model in PRESETS else _on_mpii(_from_file(Path(model)))
+
+
+def _on_mpii(config: Config) -> Config:
+    """What the Runner reads of a config, on MPII."""
     parts = {key: copy.deepcopy(config[key]) for key in RUNNER_KEYS if key in config}
     kept = Config(parts, format_python_code=False)  # else a third of a trial's start goes into beautifying its text
     _to_mpii(kept)
     return kept
 
 
+@functools.cache  # read once for all trials of a lane
 def _preset(name: str) -> Config:
     """The official MPII recipe around the backbone of another size."""
     config = Config.fromfile(MPII_CONFIG)
@@ -62,7 +68,7 @@ def _preset(name: str) -> Config:
         config.model.backbone.update(NANO_BACKBONE, init_cfg=None)
         config.model.head.in_channels = round(1024 * NANO_BACKBONE["widen_factor"])
         set_input_size(config, NANO_INPUT)
-    return config
+    return _on_mpii(config)
 
 
 def _from_file(path: Path) -> Config:

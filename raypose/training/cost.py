@@ -21,6 +21,8 @@ BATCH = 32  # images at once, for the throughput
 WARM_UP, REPEATS = 3, 30  # passes
 PASS, LIMIT = 0.25, 0.5  # seconds: of a pass for the throughput on a CPU, and of all passes
 
+_measured: dict[str, dict[str, float]] = {}
+
 
 @torch.no_grad()
 def measure(model: nn.Module, size: tuple[int, int]) -> dict[str, float]:
@@ -41,13 +43,18 @@ def measure(model: nn.Module, size: tuple[int, int]) -> dict[str, float]:
     return dict(zip(COSTS, map(float, figures), strict=True))
 
 
-def trial_costs(model: Any, trial: Path) -> dict[str, float]:
-    """The COSTS of a trial's model at its own input size, measured once, however often the trial is taken up again."""
+def trial_costs(model: Any, trial: Path, kind: str) -> dict[str, float]:
+    """The COSTS of a trial's model at its own input size, measured once, however often the trial is taken up again.
+
+    Trials of a lane whose models are of one `kind` share them: a second of each, and noise between equals.
+    """
     file = trial / "cost.json"
     costs = read_whole(file)
     if costs is None:
-        width, height = model.head.input_size
-        costs = measure(model, (width, height))
+        if kind not in _measured:
+            width, height = model.head.input_size
+            _measured[kind] = measure(model, (width, height))
+        costs = _measured[kind]
         write_json(file, costs)
     return costs
 

@@ -93,13 +93,14 @@ def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[]
     config = hastened(plain, run)
     config.experiment_name = name
     add_cache(config, run)
+    kind = repr((config.model, run.channels_last, run.gpu))
     model, frozen, loaded = build_model(config, run)
     if run.weights != "none":
         tell(run.weights, model, loaded)
     keep_frozen = KeepFrozenHook(model, frozen, str(run.values.get("freeze", "none")), run.folder)
     with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(config, model, run, work_dir)
-        costs = trial_costs(bare_model(runner), run.folder) if is_main_process() else {}
+        costs = trial_costs(bare_model(runner), run.folder, kind) if is_main_process() else {}
         pauses = PauseHook(run, end, asked_to_pause)
         ending = EpochHook(run, end, report, costs, pauses)
         unreadable = UnreadableHook(run.folder, run.bad_images)

@@ -19,6 +19,8 @@ from raypose.errors import DataError, NoSpaceError, RayposeError
 from raypose.record.files import is_full_disk
 from raypose.space.run import Run
 from raypose.tuning.cluster import Capacity
+from raypose.tuning.process_group import process_group
+from raypose.tuning.trainer import Trainer
 
 STARTS = 3
 """How often a lane's Ray Train run is started: the process that controls it may die like any other."""
@@ -37,13 +39,10 @@ def keep_lane(broker: Any, lane: int, capacity: Capacity, failures: int, scratch
 
 
 def _trainer(broker: Any, lane: int, capacity: Capacity, failures: int, scratch: str) -> Any:
-    from raypose.tuning.process_group import process_group  # here, as both import torch, which the driver does without
-    from raypose.tuning.trainer import Trainer
-
     return Trainer(
         serve,
         train_loop_config={"broker": broker, "lane": lane, "cpus": capacity.cpus_per_worker},
-        torch_config=process_group(),
+        backend_config=process_group(),
         scaling_config=ray_train.ScalingConfig(
             num_workers=capacity.workers,
             use_gpu=capacity.gpus_per_worker > 0,

@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
 
 from raypose.bench.photos import PHOTOS, paint
+from raypose.bench.processes import counted, memory
+from raypose.bench.stopwatch import Stopwatch
 from raypose.bench.turns import row_of
 from raypose.datasets.mpii import TRAIN
 
@@ -38,6 +42,50 @@ def test_the_loaders_are_compared() -> None:
     assert stock["ratio"] == 1 < 1.2 < fast["ratio"] < cached["ratio"], "far below what it is, on a machine at rest"
 
 
+def test_parts_are_timed_one_inside_the_other() -> None:
+    def outer() -> None:
+        time.sleep(0.05)
+        steps.inner()
+
+    steps = SimpleNamespace(outer=outer, inner=lambda: time.sleep(0.2))
+    watch = Stopwatch()
+    for part in ("outer", "inner"):
+        watch.watch(steps, part, part)
+    watch.restart()
+    steps.outer()
+    time.sleep(0.1)
+    seconds = {part: spent[0] for part, spent in {**watch.spent, "all else": watch.rest()}.items()}
+    assert seconds["outer"] < seconds["inner"] and seconds["outer"] >= 0.05 and seconds["inner"] >= 0.2
+    assert 0.1 <= seconds["all else"] < 0.3, "neither of the two"
+
+
+def test_what_a_process_and_those_below_it_spend_is_counted_after_their_end() -> None:
+    work = "import time; end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
+    below = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}]); input()"
+    with subprocess.Popen([sys.executable, "-c", below], stdin=subprocess.PIPE) as process:
+        with counted(process.pid) as spent:
+            deadline = time.monotonic() + 60
+            while sum(spent().values()) < 0.5:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert memory(process.pid).resident >= memory(process.pid).own_part > 1
+            time.sleep(0.5)
+            assert 0.5 <= sum(spent().values()) < 3
+        process.communicate(b"\n")
+
+
+@pytest.mark.slow
+def test_starts_are_measured() -> None:
+    done = raypose("bench", "start", "--rounds", "1", "--json")
+    command, tune, parts, trials = json.loads(done.stdout)["comparisons"]
+    assert command["stages"][0]["cpu_seconds"] < 1
+    assert {"driver", "worker"} == tune["megabytes"].keys() and tune["stages"][-1]["name"] == "trial 1 running, epoch 0"
+    spent = {stage["name"]: stage["cpu_seconds"] for stage in parts["stages"]}
+    assert spent["together"] < spent["the first trial's"] / 2 and spent["annotations"] < 0.1
+    lane, second, _, run, _ = (stage["cpu_seconds"] for stage in trials["stages"])
+    assert second < lane / 3 and second < run / 3
+
+
 @pytest.mark.slow
 def test_the_steps_are_compared() -> None:
     done = raypose("bench", "step", "--rounds", "1")
@@ -46,4 +94,8 @@ def test_the_steps_are_compared() -> None:
 
 def test_an_unknown_part() -> None:
     done = raypose("bench", "everything")
-    assert done.returncode == 2 and done.stderr.startswith("raypose: ") and "none of loader, step" in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("raypose: ")
+        and "none of loader, step, epoch, start" in done.stderr
+    )

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from raypose.space.run import Run
 from raypose.training.base import OFFICIAL, SIZE_CONFIGS
 from raypose.training.config import build_config
-from raypose.training.cost import COSTS, measure, training_flops
+from raypose.training.cost import COSTS, measure, training_flops, trial_costs
 from raypose.training.freeze import freeze
 from raypose.training.model import build_model
 
@@ -68,6 +69,19 @@ def test_times_are_of_one_image_and_of_many(model: nn.Module) -> None:
     many = max(count for count, *_ in shapes)
     assert set(shapes) == {(1, 3, 64, 96), (many, 3, 64, 96)} and 4 <= many <= 32
     assert 20 <= figures["latency_ms"] < 100 and 0.02 <= many / figures["images_per_s"] < 0.15
+
+
+def test_models_of_one_kind_are_measured_once(model: nn.Module, tmp_path: Path) -> None:
+    passes: list[None] = []
+    model.register_forward_pre_hook(lambda *_: passes.append(None))
+    folders = [tmp_path / name for name in ("first", "second", "other")]
+    for folder in folders:
+        folder.mkdir()
+    first, counted = trial_costs(model, folders[0], "of this test"), len(passes)
+    assert trial_costs(model, folders[1], "of this test") == first and len(passes) == counted > 0
+    assert trial_costs(model, folders[0], "another") == first and len(passes) == counted, "written down for the trial"
+    trial_costs(model, folders[2], "another")
+    assert len(passes) > counted
 
 
 class Narrow(nn.Conv2d):

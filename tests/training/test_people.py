@@ -1,5 +1,6 @@
 """Samples drawn by their place in the training, and images that cannot be read: left out, listed, and told plainly."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -163,3 +164,12 @@ def test_faults_of_loader_processes_are_told_as_they_were(fault: Exception, kind
     with pytest.raises(type(fault)) as same, told_plainly():
         raise fault
     assert same.value is fault
+
+
+def test_the_annotations_are_read_once_until_they_change(tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_data, tmp_path / "data")
+    first, again = people(folder), people(folder)
+    assert again.data_bytes is first.data_bytes and len(again) == 24 and again.images == first.images == 24
+    file = folder / "annotations" / "mpii_train.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[:20]))
+    assert (len(people(folder)), people(folder).images, len(again)) == (20, 20, 24)
