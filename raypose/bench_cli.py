@@ -9,7 +9,7 @@ from raypose.options import Json, open_console, print_json
 
 
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="loader, step, epoch, start; all if none is named.")] = None,
+    parts: Annotated[list[str] | None, typer.Argument(help="What to measure; all if none is named.")] = None,
     rounds: Annotated[int, typer.Option(help="How often each way is measured, in turns.", min=1)] = 5,
     as_json: Json = False,
 ) -> None:
@@ -22,6 +22,10 @@ def bench(
     epoch    a whole epoch beside MMEngine's bare Runner, and what checkpoint, record, MLflow and Ray cost of it (Linux)
 
     start    how soon trials begin: from the command on, on a warm lane, by a Ray Train run of their own (Linux)
+
+    pipeline training from photos: loader and model at once, and each alone; on a GPU with mixed precision
+
+    packing  several trainings at once on this machine, beside one that has all of it
 
     Example: raypose bench loader
     """

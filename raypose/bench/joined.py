@@ -1,4 +1,4 @@
-"""Training from files, loader and model at once; several trainings at once. Runs in: a process of a way, and its own."""
+"""Training from files, loader and model at once; several at once. Runs in: a process of a way, and its own."""
 
 import itertools
 import multiprocessing

@@ -1,7 +1,8 @@
 """The parts of `raypose bench`: what is compared, on which work. Runs in: command line."""
 
+import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,11 +14,14 @@ from raypose.bench.turns import Row, Way, compare
 from raypose.datasets.demo import render_demo
 from raypose.space.run import Run
 
-Part = Literal["loader", "step", "epoch", "start"]
+Part = Literal["loader", "step", "epoch", "start", "pipeline", "packing"]
 Told = Callable[[int, int], None]
-PARTS: Final[tuple[Part, ...]] = ("loader", "step", "epoch", "start")
+PARTS: Final[tuple[Part, ...]] = ("loader", "step", "epoch", "start", "pipeline", "packing")
 LOADED, STEPS, BATCH = 4 * PHOTOS, 4, 16
-SIZES = {"loader": "256x256", "step": "128x128", "epoch": "128x128", "start": "128x128"}
+SIZES = dict.fromkeys(PARTS, "128x128") | {"loader": "256x256"}
+ON_GPU = {"model": "rtmpose-m", "weights": "none", "values": {"input_size": "256x256"}, "batch_size": 256}
+SMALL_ON_GPU = {**ON_GPU, "model": "rtmpose-t", "batch_size": 64}
+BATCHES = 8  # of a round in which loader and model work at once
 UNIT = "people/s a core"
 PEOPLE, VALIDATED = 800, 200  # as in the demo set
 
@@ -58,7 +62,37 @@ def _whole_epochs(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[C
     yield services(folder, replace(run, epochs=2))
 
 
-MEASURES: Final = {"loader": _loading, "step": _stepping, "epoch": _whole_epochs, "start": measure_start}
+def _pipeline(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+    paint(folder / "data")
+    run = on_this_device(run, ON_GPU)
+    title = f"training {run.model} at {run.values['input_size']} from photos, {run.batch_size} people a batch"
+    rows = compare(_pipelines(run), BATCHES * run.batch_size, rounds, told, "wall")
+    yield Comparison(f"{title}, {run.loader_workers} loader processes", "people/s", rows)
+
+
+def _packing(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+    paint(folder / "data")
+    run = replace(on_this_device(run, SMALL_ON_GPU), loader_workers=0)
+    title = f"trainings of {run.model} at {run.values['input_size']}, {run.batch_size} people a batch, on one machine"
+    yield Comparison(title, "people/s in all", compare(_packed(run), BATCHES * run.batch_size, rounds, told, "wall"))
+
+
+MEASURES: Final = {
+    "loader": _loading,
+    "step": _stepping,
+    "epoch": _whole_epochs,
+    "start": measure_start,
+    "pipeline": _pipeline,
+    "packing": _packing,
+}
+
+
+def on_this_device(run: Run, on_gpu: Mapping[str, Any]) -> Run:
+    """The run with what it is on a GPU, and with as many loader processes as leave a CPU to the training."""
+    import torch
+
+    run = replace(run, loader_workers=max(1, (os.cpu_count() or 1) - 1))
+    return replace(run, gpu=True, channels_last=False, **on_gpu) if torch.cuda.is_available() else run
 
 
 def _run(folder: Path, size: str, **values: Any) -> Run:
@@ -106,3 +140,29 @@ def _steps(run: Run) -> dict[str, Way]:
             for choice, words in freeze.items()
         },
     }
+
+
+def _pipelines(run: Run) -> dict[str, Way]:
+    stock = replace(run, fast_transforms=False, channels_last=False, fused=False, amp=run.gpu)
+    fast = replace(run, amp=run.gpu)
+    ways: dict[str, Way] = {
+        "MMPose": ("joined.training", stock, "both", BATCHES),
+        "raypose": ("joined.training", fast, "both", BATCHES),
+        "its model alone": ("joined.training", fast, "model", BATCHES),
+        "its loader alone": ("joined.training", fast, "loader", BATCHES),
+    }
+    pixels = replace(fast, channels_last=True)
+    single = replace(fast, amp=False)
+    more: dict[str, Way] = {
+        "its model alone, pixel by pixel": ("joined.training", pixels, "model", BATCHES),
+        "its model alone, single precision": ("joined.training", single, "model", BATCHES),
+    }
+    return {**ways, **(more if run.gpu else {})}
+
+
+def _packed(run: Run) -> dict[str, Way]:
+    """One training with a thread for each CPU; and as many with a thread each, or on a GPU several at once."""
+    cpus = os.cpu_count() or 1
+    counts = (2, 4, 8) if run.gpu else (cpus,)
+    one: dict[str, Way] = {f"one, {cpus} threads": ("joined.together", run, 1, cpus, BATCHES)}
+    return one | {f"{n} at once, a thread each": ("joined.together", run, n, 1, BATCHES) for n in counts}
