@@ -1,6 +1,10 @@
-"""The verb `raypose bench`: how fast this machine trains, beside stock MMPose. Runs in: command line."""
+"""The verb `raypose bench`: how fast this machine trains, beside stock MMPose, and how far a search comes.
+
+Runs in: command line.
+"""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +15,9 @@ from raypose.options import Json, open_console, print_json
 def bench(
     parts: Annotated[list[str] | None, typer.Argument(help="What to measure; all if none is named.")] = None,
     rounds: Annotated[int, typer.Option(help="How often each way is measured, in turns.", min=1)] = 5,
+    seeds: Annotated[int, typer.Option(help="search: with how many seeds each way is replayed.", min=2)] = 30,
+    table: Annotated[Path | None, typer.Option(help="search: learning curves, instead of the checkout's.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="search: draw how the best figure grows, into a PNG.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure this machine: raypose beside stock MMPose, in turns, in CPU time (with a GPU: in time).
@@ -27,52 +34,39 @@ def bench(
 
     packing  several trainings at once on this machine, beside one that has all of it
 
+    search   raypose's way of searching, and others', replayed on a table of real learning curves
+
     Example: raypose bench loader
     """
-    from raypose.bench.parts import PARTS, Comparison
+    from raypose.bench.parts import MEASURES, Options
     from raypose.bench.parts import bench as measure
     from raypose.screen import LiveScreen
     from raypose.tracking.environment import environment
 
-    chosen = [part for part in PARTS if not parts or part in parts]
-    if unknown := set(parts or ()) - set(PARTS):
-        raise typer.BadParameter(f"'{sorted(unknown)[0]}' is none of {', '.join(PARTS)}", param_hint="PARTS")
-    found = []
+    if unknown := set(parts or ()) - set(MEASURES):
+        raise typer.BadParameter(f"'{sorted(unknown)[0]}' is none of {', '.join(MEASURES)}", param_hint="PARTS")
+    found: list[Any] = []
     with LiveScreen(open_console(stderr=True)).open() as screen:
-        for part in chosen:
+        for part in [part for part in MEASURES if not parts or part in parts]:
             screen.say(f"measuring: {part}")
-            found += measure(part, rounds, screen.progress)
+            found += measure(part, Options(rounds, seeds, table, plot), screen.progress)
     machine = environment()
     if as_json:
         print_json({"machine": machine, "comparisons": [dataclasses.asdict(comparison) for comparison in found]})
         return
     console = open_console()
     for comparison in found:
-        console.print(_table(comparison) if isinstance(comparison, Comparison) else _course(comparison))
+        console.print(_table(comparison))
     console.print(", ".join(f"{name} {value}" for name, value in machine.items() if value), soft_wrap=True)
 
 
 def _table(comparison: Any) -> Any:
     from rich.table import Table
 
-    table = Table(title=comparison.title, title_justify="left")
-    for column in ("", comparison.unit, "ratio", "from", "to", "MB"):
-        table.add_column(column, justify="right" if column else "left")
-    for row in comparison.rows:
-        ratios = (f"{ratio:.2f}" for ratio in (row.ratio, row.low, row.high))
-        table.add_row(row.way, f"{row.per_second:,.0f}", *ratios, f"{row.megabytes:,.0f}")
-    return table
-
-
-def _course(course: Any) -> Any:
-    from rich.table import Table
-
-    table = Table(title=course.title, title_justify="left")
-    for column in ("", "seconds", "CPU seconds"):
-        table.add_column(column, justify="right" if column else "left")
-    for stage in course.stages:
-        seconds = "" if stage.seconds is None else f"{stage.seconds:.2f}"
-        table.add_row(stage.name, seconds, f"{stage.cpu_seconds:.2f}")
-    for process, held in course.megabytes.items():
-        table.add_row(f"the {process}: {held.resident:,.0f} MB, {held.own_part:,.0f} where it shares them", "", "")
+    first, *columns = comparison.headings
+    table = Table(first, title=comparison.title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for cells in comparison.cells():
+        table.add_row(*cells)
     return table

@@ -1,6 +1,7 @@
-"""Pictures of schedules and range tests. Runs in: command line."""
+"""Pictures of schedules, range tests and searches. Runs in: command line."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from raypose.tables import values_text  # noqa: E402
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 HEAD = ("head.final_layer", "head.mlp", "head.gau", "head.cls_x", "head.cls_y")
+SPENT = [0.1 * 1.05**step for step in range(131)]  # trainings, up to 57
 
 
 def draw_schedules(planned: Mapping[str, Any], file: Path) -> None:
@@ -58,3 +60,25 @@ def draw_range(found: Mapping[str, Any], file: Path) -> None:
     axis.legend()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
+
+
+def draw_searches(replays: Any, file: Path) -> None:
+    """The best figure so far over what was spent, of every search the median and the quartiles over its seeds."""
+    panels = replays.searches.items()
+    figure, axes = pyplot.subplots(1, len(panels), squeeze=False, sharey=True, figsize=(12, 5), layout="constrained")
+    for (workers, found), axis in zip(panels, axes[0], strict=True):
+        for way, searches in found.items():
+            low, median, high = zip(*(_quartiles([s.best_at(spent) for s in searches]) for spent in SPENT), strict=True)
+            (line,) = axis.plot(SPENT, median, label=way, linewidth=1.8)
+            axis.fill_between(SPENT, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axis.axvline(replays.shortest, color="grey", linewidth=0.8, linestyle=":", label="an oracle is at the goal")
+        axis.axhline(replays.goal, color="grey", linewidth=0.8, linestyle="--", label="the goal")
+        axis.set(xlabel="trainings spent", ylabel="best PCK so far", xscale="log", title=f"{workers} at once")
+        axis.grid(alpha=0.3)
+    axes[0, -1].legend(fontsize=8, loc="lower right")
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)
+
+
+def _quartiles(figures: Sequence[float]) -> list[float]:
+    return statistics.quantiles(figures, n=4, method="inclusive")

@@ -2,28 +2,38 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from raypose.bench.curves import CURVES, read_curves
 from raypose.bench.photos import PHOTOS, paint
+from raypose.bench.search_table import SearchComparison
 from raypose.bench.services import services
 from raypose.bench.start import Course, measure_start
 from raypose.bench.turns import Row, Way, compare
 from raypose.datasets.demo import render_demo
 from raypose.space.run import Run
 
-Part = Literal["loader", "step", "epoch", "start", "pipeline", "packing"]
 Told = Callable[[int, int], None]
-PARTS: Final[tuple[Part, ...]] = ("loader", "step", "epoch", "start", "pipeline", "packing")
 LOADED, STEPS, BATCH = 4 * PHOTOS, 4, 16
-SIZES = dict.fromkeys(PARTS, "128x128") | {"loader": "256x256"}
+SIZE, LOADED_SIZE = "128x128", "256x256"
 ON_GPU = {"model": "rtmpose-m", "weights": "none", "values": {"input_size": "256x256"}, "batch_size": 256}
 SMALL_ON_GPU = {**ON_GPU, "model": "rtmpose-t", "batch_size": 64}
 BATCHES = 8  # of a round in which loader and model work at once
 UNIT = "people/s a core"
 PEOPLE, VALIDATED = 800, 200  # as in the demo set
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often each way is measured; of the replayed searches how many seeds, their table, and where to draw them."""
+
+    rounds: int = 5
+    seeds: int = 30
+    table: Path | None = None
+    plot: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -34,56 +44,82 @@ class Comparison:
     unit: str
     rows: list[Row]
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the columns."""
+        return "", self.unit, "ratio", "from", "to", "MB"
 
-def bench(part: Part, rounds: int, told: Told) -> list[Comparison | Course]:
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """Each row's."""
+        for row in self.rows:
+            ratios = (f"{ratio:.2f}" for ratio in (row.ratio, row.low, row.high))
+            yield row.way, f"{row.per_second:,.0f}", *ratios, f"{row.megabytes:,.0f}"
+
+
+def bench(part: str, options: Options, told: Told) -> list[Comparison | Course | SearchComparison]:
     """Measure one part. `told` hears how many rounds, or tables, are done, and of how many."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        return [*MEASURES[part](folder, _run(folder, SIZES[part]), rounds, told)]
+        return [*MEASURES[part](folder, _run(folder, SIZE), options, told)]
 
 
-def _loading(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+def _loading(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
     paint(folder / "data")
-    title = f"loading people at {SIZES['loader']} from 1280x720 photos of 110 kB"
-    yield Comparison(title, UNIT, compare(_loaders(run), LOADED, rounds, told))
+    title = f"loading people at {LOADED_SIZE} from 1280x720 photos of 110 kB"
+    run = replace(run, values={"input_size": LOADED_SIZE})
+    yield Comparison(title, UNIT, compare(_loaders(run), LOADED, options.rounds, told))
 
 
-def _stepping(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+def _stepping(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
     paint(folder / "data")
-    title = f"training steps of rtmpose-n at {SIZES['step']}, {BATCH} people each"
-    yield Comparison(title, UNIT, compare(_steps(run), STEPS * BATCH, rounds, told))
+    title = f"training steps of rtmpose-n at {SIZE}, {BATCH} people each"
+    yield Comparison(title, UNIT, compare(_steps(run), STEPS * BATCH, options.rounds, told))
 
 
-def _whole_epochs(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison | Course]:
+def _whole_epochs(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison | Course]:
     render_demo(folder / "data", train=PEOPLE, val=VALIDATED)
     run = replace(run, train_people=PEOPLE)
-    title = f"trials of an epoch at {SIZES['epoch']}: {PEOPLE} people trained, {VALIDATED} validated"
-    yield Comparison(title, UNIT, compare(_epochs(run), PEOPLE, rounds, told))
+    title = f"trials of an epoch at {SIZE}: {PEOPLE} people trained, {VALIDATED} validated"
+    yield Comparison(title, UNIT, compare(_epochs(run), PEOPLE, options.rounds, told))
     yield services(folder, replace(run, epochs=2))
 
 
-def _pipeline(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+def _pipeline(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
     paint(folder / "data")
     run = on_this_device(run, ON_GPU)
     title = f"training {run.model} at {run.values['input_size']} from photos, {run.batch_size} people a batch"
-    rows = compare(_pipelines(run), BATCHES * run.batch_size, rounds, told, "wall")
+    rows = compare(_pipelines(run), BATCHES * run.batch_size, options.rounds, told, "wall")
     yield Comparison(f"{title}, {run.loader_workers} loader processes", "people/s", rows)
 
 
-def _packing(folder: Path, run: Run, rounds: int, told: Told) -> Iterator[Comparison]:
+def _packing(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
     paint(folder / "data")
     run = replace(on_this_device(run, SMALL_ON_GPU), loader_workers=0)
     title = f"trainings of {run.model} at {run.values['input_size']}, {run.batch_size} people a batch, on one machine"
-    yield Comparison(title, "people/s in all", compare(_packed(run), BATCHES * run.batch_size, rounds, told, "wall"))
+    yield Comparison(
+        title, "people/s in all", compare(_packed(run), BATCHES * run.batch_size, options.rounds, told, "wall")
+    )
 
 
-MEASURES: Final = {
+def _searching(folder: Path, run: Run, options: Options, told: Told) -> Iterator[SearchComparison]:
+    from raypose.bench.search import replay_searches  # here, as it imports Ray
+
+    replays = replay_searches(read_curves(options.table or CURVES), options.seeds, told)
+    if options.plot:
+        from raypose.plots import draw_searches
+
+        draw_searches(replays, options.plot)
+    yield replays.comparison
+
+
+MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]]] = {
     "loader": _loading,
     "step": _stepping,
     "epoch": _whole_epochs,
-    "start": measure_start,
+    "start": lambda folder, run, options, told: measure_start(folder, run, options.rounds, told),
     "pipeline": _pipeline,
     "packing": _packing,
+    "search": _searching,
 }
 
 

@@ -48,6 +48,14 @@ class Course:
     title: str
     stages: list[Stage]
     megabytes: dict[str, Memory]
+    headings = "", "seconds", "CPU seconds"
+
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """Each row's."""
+        for stage in self.stages:
+            yield stage.name, "" if stage.seconds is None else f"{stage.seconds:.2f}", f"{stage.cpu_seconds:.2f}"
+        for process, held in self.megabytes.items():
+            yield f"the {process}: {held.resident:,.0f} MB, {held.own_part:,.0f} where it shares them", "", ""
 
 
 def measure_start(folder: Path, run: Run, rounds: int, told: Callable[[int, int], None]) -> list[Course]:

@@ -60,12 +60,13 @@ def _values(domain: Domain) -> list[Any]:
 
 def pruner(prune: Prune, epochs: int) -> optuna.pruners.BasePruner:
     """The pruner; steps are epochs from 1."""
+    first = prune.first(epochs)
     match prune.pruner:
         case "asha":
-            return Halving(prune.min_epochs, prune.reduction)
+            return Halving(first, prune.reduction)
         case "hyperband":
-            return Hyperband(prune.min_epochs, epochs, prune.reduction)
+            return Hyperband(first, epochs, prune.reduction)
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=prune.min_epochs)
+            return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=first)
         case "none":
             return optuna.pruners.NopPruner()

@@ -1,5 +1,6 @@
 """The sections of a specification, each with its own checks. Runs in: command line, driver."""
 
+import math
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
@@ -72,10 +73,17 @@ class Prune(Strict):
 
     pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
     """Who decides: asha and hyperband by successive halving, median against earlier trials, none never stops one."""
-    min_epochs: int = Field(default=2, ge=1, le=MANY)
-    """Epochs that every trial may run before it can be stopped."""
+    min_epochs: Annotated[Auto | Annotated[int, Field(ge=1, le=MANY), Tag("number")], _auto_or_number] = "auto"
+    """Epochs that every trial may run before it can be stopped, or auto: a quarter, as first ones say little."""
     reduction: int = Field(default=3, ge=2, le=MANY)
     """Of so many trials at a rung one goes on (asha and hyperband)."""
+
+    def first(self, epochs: int) -> int:
+        """The first epoch, of so many of a full trial, after which one can be stopped.
+
+        While the rate warms up and the pretrained weights adapt, figures do not yet tell which values will do best.
+        """
+        return math.ceil(epochs / 4) if self.min_epochs == "auto" else self.min_epochs
 
 
 class Train(Strict):
