@@ -26,6 +26,7 @@ from mmpose.registry import TRANSFORMS
 from raypose.space.run import Run
 from raypose.training.layout import lay_out_by_pixel
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
+from raypose.training.views import let_in_maps
 from raypose.training.warp import LoadLater, MirrorLater, TurnBox, WarpOnce
 
 SAME: Mapping[type, type] = {
@@ -48,6 +49,8 @@ def hastened(config: Config, run: Run) -> Config:
         _replace_transforms(config)
     if run.channels_last:
         lay_out_by_pixel(config)
+    if run.cached_views:
+        let_in_maps(config)
     return config
 
 

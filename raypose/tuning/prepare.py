@@ -105,6 +105,7 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         channels_last=not room.gpus_per_worker if settings.channels_last == "auto" else settings.channels_last,
         data_digest=report.digest,
         cache_bytes=round(settings.cache_gb * 1e9),
+        cached_views=0 if folder.parent else settings.cached_views,  # a final's repetitions draw anew in every epoch
     )
 
 
