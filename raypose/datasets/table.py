@@ -3,7 +3,6 @@
 NumPy's own format (.npy) of structured values: whoever opens it finds each array by its name.
 """
 
-import functools
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -43,8 +42,7 @@ def _begin(out: Any, row: np.dtype[Any], shape: tuple[int, ...], limit: int) -> 
     np.lib.format.write_array_header_2_0(out, header)
 
 
-@functools.cache
 def read_table(file: Path) -> NDArray[Any]:
-    """A table as it lies on the disk; opened once a process, so that it can be read after it was forgotten too."""
+    """A table as it lies on the disk: whoever has opened it can read it after it was forgotten too."""
     table: NDArray[Any] = np.load(file, mmap_mode="r")
     return table
