@@ -61,7 +61,8 @@ def trial_lines(view: ExperimentView) -> str:
         if "gflops" in trial.at_best:
             lines.append(f"  cost: {_cost(trial)}")
         if cache := read_whole(trial.folder / CACHE):
-            lines.append(f"  images decoded before, {cache['bytes'] / 1e6:.0f} MB of them, in {cache['file']}")
+            what = f"{cache['views']} views of each person" if "views" in cache else "images decoded before"
+            lines.append(f"  {what}, {cache['bytes'] / 1e6:.0f} MB of them, in {cache['file']}")
         lines.append(f"  MLflow run {trial.run_id or '-'}, checkpoint {trial.checkpoint or '-'}")
     return "\n".join(lines)
 

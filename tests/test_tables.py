@@ -66,6 +66,9 @@ def test_where_the_images_came_from(tmp_path: Path) -> None:
     write_json(tmp_path / CACHE, {"file": "/cache/raypose/1.arrow", "bytes": 290 * 10**6})
     said = trial_lines(view(replace(trial(0, (1.0,)), folder=tmp_path), trial(1, (2.0,))))
     assert said.count("images decoded before, 290 MB of them, in /cache/raypose/1.arrow") == 1
+    write_json(tmp_path / CACHE, {"file": "/cache/raypose/2.views", "bytes": 20 * 10**6, "views": 2})
+    said = trial_lines(view(replace(trial(0, (1.0,)), folder=tmp_path)))
+    assert "2 views of each person, 20 MB of them, in /cache/raypose/2.views" in said
 
 
 def test_the_front_of_two_metrics_is_listed_best_first() -> None:

@@ -167,6 +167,7 @@ def _epochs(run: Run) -> dict[str, Way]:
 
 def _steps(run: Run) -> dict[str, Way]:
     stock = replace(run, fast_transforms=False, channels_last=False, fused=False)
+    viewed = replace(run, values={**run.values, "freeze": "backbone"}, cached_views=1)
     freeze = {"none": "nothing", "stage2": "stem to stage2", "backbone": "the backbone"}
     return {
         "MMPose, backbone's rate 0": ("step.steps", stock, STEPS, True),
@@ -175,6 +176,7 @@ def _steps(run: Run) -> dict[str, Way]:
             f"raypose, {words} frozen": ("step.steps", replace(run, values={**run.values, "freeze": choice}), STEPS)
             for choice, words in freeze.items()
         },
+        "raypose, the backbone frozen, cached features, loading included": ("step.steps_on_views", viewed, STEPS),
     }
 
 

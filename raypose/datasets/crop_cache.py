@@ -6,7 +6,6 @@ for all processes, and lets go of it when memory is short.
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
+from raypose.datasets.made_once import made_once
 from raypose.datasets.photo import Box, CutPhoto, Photo, Picture
 
 PLACE = np.dtype([(name, np.int32) for name in ("height", "width", "shrink", "left", "top", "rows", "columns")])
@@ -58,23 +57,8 @@ class CropCache:
 
 
 def build_cache(file: Path, folder: Path, cuts: Sequence[Cut], limit: int, threads: int) -> None:
-    """Cut a folder's images into a file, unless it is there; up to `limit` bytes and half of what its disk has free.
-
-    One process builds it while others on the machine wait. Until it is whole it has another name, so that one that is
-    killed, or finds the disk full, leaves nothing that counts. Raises OSError if it cannot be written.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        if not file.exists():
-            limit = min(limit, shutil.disk_usage(file.parent).free // 2)
-            staging = file.with_suffix(".tmp")
-            try:
-                _write(staging, folder, cuts, limit, threads)
-                os.replace(staging, file)
-            finally:
-                staging.unlink(missing_ok=True)
-        os.utime(file)
-    _forget_others(file, limit)
+    """Cut a folder's images into a file, unless it is there, as far as `limit` allows: see `made_once`."""
+    made_once(file, limit, lambda staging, room: _write(staging, folder, cuts, room, threads))
 
 
 def _write(file: Path, folder: Path, cuts: Sequence[Cut], limit: int, threads: int) -> None:
@@ -103,14 +87,3 @@ def _batch(photo: CutPhoto | None, schema: pa.Schema) -> pa.RecordBatch:
     place = np.array((*photo.shape, part.shrink, part.left, part.top, *part.pixels.shape[:2]), PLACE)
     columns = zip((place, part.pixels), schema, strict=True)
     return pa.record_batch([pa.array([array.tobytes()], field.type) for array, field in columns], schema=schema)
-
-
-def _forget_others(file: Path, limit: int) -> None:
-    """Remove what was not used for longest until all is within the limit; who still reads it keeps it until then."""
-    others = sorted((f for f in file.parent.glob("*.arrow") if f != file), key=lambda f: f.stat().st_mtime)
-    taken = sum(f.stat().st_size for f in (file, *others))
-    for other in others:
-        if taken <= limit:
-            return
-        taken -= other.stat().st_size
-        other.unlink()

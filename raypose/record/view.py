@@ -11,7 +11,9 @@ TrialState = Literal["waiting", "running", "complete", "pruned", "failed"]
 RETEST = "retest.json"
 """In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
 CACHE = "cache.json"
-"""In a trial's folder: the file that its images came from, decoded before, and its bytes."""
+"""In a trial's folder: the file that its images came from, decoded before, or its views of people, and its bytes."""
+CACHED_VIEWS = "cached_views"
+"""Among an epoch's figures, if it was trained on views of people through a frozen backbone: how many of each."""
 
 ExperimentState = Literal["running", "interrupted", "finished"]
 
@@ -62,6 +64,11 @@ class TrialView:
     def at_best(self) -> dict[str, float]:
         """All figures of the best epoch."""
         return next((e.metrics for e in self.epochs if e.number == self.best_epoch), {})
+
+    @property
+    def cached_views(self) -> int | None:
+        """How many augmentations of each person an epoch of it was confined to; None if none was."""
+        return max((int(e.metrics[CACHED_VIEWS]) for e in self.epochs if CACHED_VIEWS in e.metrics), default=None)
 
     @property
     def checkpoint(self) -> Path | None:

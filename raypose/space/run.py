@@ -16,7 +16,8 @@ class Run:
     `folder` is the trial's, for its log, config and checkpoints. An optimizer step sees
     workers x batch_size x accumulation people, the effective batch. `bad_images` is the share of the training images
     that may be unreadable, and are left out. `fast_transforms`, `channels_last` and `fused` make it faster, not
-    different. So do up to `cache_bytes` of decoded images, which the `data_digest` tells from those of other data.
+    different. So do up to `cache_bytes` of decoded images, which the `data_digest` tells from those of other data. With
+    `cached_views` a person comes in that many augmentations alone, where the backbone's output can be kept for them.
     """
 
     model: str
@@ -45,3 +46,4 @@ class Run:
     fused: bool = True
     data_digest: str = ""
     cache_bytes: int = 0
+    cached_views: int = 0

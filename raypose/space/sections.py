@@ -108,7 +108,12 @@ class Train(Strict):
     fused: bool = True
     """Whether optimizer and moving average work on all parameters at once; false: one after another, to compare."""
     cache_gb: float = Field(default=20, ge=0, le=MANY, allow_inf_nan=False)
-    """Gigabytes of decoded images that a machine keeps for all its trainings, in ~/.cache/raypose; 0: none."""
+    """Gigabytes of decoded images and of views that a machine keeps for all trainings, in ~/.cache/raypose; 0: none."""
+    cached_views: int = Field(default=0, ge=0, le=MANY)
+    """Augmentations of each person that a trial with a frozen backbone repeats, to compute its output once; 0: none.
+
+    An epoch trains on one of them: as many as there are epochs change nothing. Never in the final round.
+    """
 
 
 class Resources(Strict):

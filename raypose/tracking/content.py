@@ -68,6 +68,7 @@ def trial_tags(trial: TrialView) -> dict[str, str | None]:
         "raypose.state": trial.state,
         "raypose.attempts": str(trial.attempts),
         "raypose.seed": str(trial.seed),
+        "raypose.cached_views": str(trial.cached_views) if trial.cached_views else None,
         "raypose.source": trial.source,
         "raypose.repeats": str(trial.repeats) if trial.repeats is not None else None,
         "raypose.checkpoint": str(trial.checkpoint) if trial.checkpoint else None,

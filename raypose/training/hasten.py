@@ -28,6 +28,7 @@ from raypose.space.run import Run
 from raypose.training.ema import AverageAtOnce
 from raypose.training.layout import lay_out_by_pixel
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
+from raypose.training.views import let_in_maps
 from raypose.training.warp import LoadLater, MirrorLater, PadBox, TurnBox, WarpOnce
 
 SAME: Mapping[type, type] = {
@@ -55,6 +56,8 @@ def hastened(config: Config, run: Run) -> Config:
         lay_out_by_pixel(config)
     if run.fused:
         _fuse(config)
+    if run.cached_views:
+        let_in_maps(config)
     return config
 
 

@@ -48,9 +48,11 @@ class UnreadableHook(Hook):
         self.folder, self.share = folder, share
 
     def before_train(self, runner: Runner) -> None:
-        """Give the data set its list."""
+        """Give the data set its list, and that what it knows of already."""
         people = runner.train_dataloader.dataset
         people.unreadable = Unreadable(self.folder / UNREADABLE, self.share * people.images)
+        for image, fault in people.found_unreadable:
+            people.leave_out(image, fault)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Warn of them; as MMEngine's log takes a warning once, it tells of later epochs only if they find more."""

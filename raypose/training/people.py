@@ -6,7 +6,7 @@ Runs in: GPU worker, its loader processes, `raypose plan`.
 import copy
 import fcntl
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class People(MpiiDataset):
     place: tuple[int, int] | None = None
     unreadable: Unreadable | None = None
     images = 0
+    found_unreadable: Sequence[tuple[str, str]] = ()
+    """Images and their faults that are known before any is opened."""
     data_bytes: Any
     data_address: Any
     _fully_initialized: bool = False
@@ -110,10 +112,11 @@ class People(MpiiDataset):
             fault = examine_image(os.path.realpath(folder), image, deep=True).fault
             if fault is None:
                 raise
-        self._leave_out(image, fault)
+        self.leave_out(image, fault)
         return None
 
-    def _leave_out(self, image: str, fault: str) -> None:
+    def leave_out(self, image: str, fault: str) -> None:
+        """Note an unreadable image; raises DataError if none, or no further one, may be left out."""
         see = f"see all with: raypose data check --deep {self.data_root}"
         if self.unreadable is None:
             kind = "validation" if self.test_mode else "training"

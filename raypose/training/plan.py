@@ -25,6 +25,7 @@ from raypose.training.knobs import base_value
 from raypose.training.layer_rates import check_groups, notices
 from raypose.training.model import build_model, require_loaded
 from raypose.training.runner import registered
+from raypose.training.views import hindrance
 from raypose.training.weights import Loaded
 
 
@@ -104,8 +105,16 @@ def _plan(before: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "effective_batch": config.train_dataloader.batch_size * run.workers * run.accumulation,
         **_counts(model, modules),
         "weights": asdict(loaded),
-        "notices": notices(model, config),
+        "notices": [*notices(model, config), *_views(config, model, run)],
     }
+
+
+def _views(config: Config, model: nn.Module, run: Run) -> list[str]:
+    if not run.cached_views:
+        return []
+    if reason := hindrance(config, model, run):
+        return [f"train.cached_views is not used: {reason}"]
+    return [f"trained on {run.cached_views} views of each person, through the frozen backbone once: other draws"]
 
 
 def plan_freeze(run: Run, choices: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
 from raypose.record.epochs import last_whole
+from raypose.record.view import CACHED_VIEWS
 from raypose.space.run import Run
 from raypose.training.cache import add_cache
 from raypose.training.checkpoint import bare_model
@@ -25,6 +26,7 @@ from raypose.training.model import build_model
 from raypose.training.pause import Paused, PauseHook
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
+from raypose.training.views import add_views
 from raypose.training.weights import tell
 
 
@@ -92,17 +94,20 @@ def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[]
     plain = build_config(run)
     config = hastened(plain, run)
     config.experiment_name = name
-    add_cache(config, run)
     kind = repr((config.model, run.channels_last, run.gpu))
     model, frozen, loaded = build_model(config, run)
     if run.weights != "none":
         tell(run.weights, model, loaded)
+    views = add_views(config, model, run)
+    if not views:
+        add_cache(config, run)
     keep_frozen = KeepFrozenHook(model, frozen, str(run.values.get("freeze", "none")), run.folder)
     with tempfile.TemporaryDirectory() as work_dir:
         runner = build_runner(config, model, run, work_dir)
         costs = trial_costs(bare_model(runner), run.folder, kind) if is_main_process() else {}
+        recorded = {**costs, **({CACHED_VIEWS: float(views)} if views else {})}
         pauses = PauseHook(run, end, asked_to_pause)
-        ending = EpochHook(run, end, report, costs, pauses)
+        ending = EpochHook(run, end, report, recorded, pauses)
         unreadable = UnreadableHook(run.folder, run.bad_images)
         buffers = BuffersHook(keep_frozen.loaded)
         for hook in (SeedHook(run.seed), unreadable, keep_frozen, buffers, ending, pauses):

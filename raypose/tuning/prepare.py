@@ -106,6 +106,7 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         fused=settings.fused,
         data_digest=report.digest,
         cache_bytes=round(settings.cache_gb * 1e9),
+        cached_views=0 if folder.parent else settings.cached_views,  # a final's repetitions draw anew in every epoch
     )
 
 

@@ -133,6 +133,16 @@ def test_states_become_statuses(store: Store, client: MlflowClient, record: Reco
     assert parent_of(client, record.view.name).info.status == "FINISHED"
 
 
+def test_a_trial_on_cached_views_is_tagged(store: Store, client: MlflowClient, record: Record) -> None:
+    drawn, viewed = record.begin({"lr": 0.01}), record.begin({"lr": 0.02})
+    record.epoch(drawn, 0.5)
+    record.epoch(viewed, 0.5, cached_views=2.0)
+    record.epoch(viewed, 0.6)  # without, as the disk was full by then
+    runs = Mirror(store).sync(record.become("running"))
+    tags = [client.get_run(runs[number]).data.tags for number in (drawn, viewed)]
+    assert "raypose.cached_views" not in tags[0] and tags[1]["raypose.cached_views"] == "2"
+
+
 def test_numbers_that_are_none_are_left_out(store: Store, record: Record, points: Points) -> None:
     number = record.begin({"lr": 0.01})
     record.epoch(number, 0.5)

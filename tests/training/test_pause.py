@@ -127,6 +127,21 @@ def test_across_the_end_of_a_freeze(make_run: MakeRun, start: Path, tmp_path: Pa
     assert read_json(again.folder / VERDICT) == read_json(run.folder / VERDICT)
 
 
+def test_on_views_through_a_frozen_backbone(
+    make_run: MakeRun, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"freeze": "backbone", "model.head.gau_cfg.dropout_rate": 0.2}
+    viewed = {"cached_views": 2, "cache_bytes": 10**9, "data_digest": "of these data"}
+    run = unmeasured(make_run(values, weights=str(start), epochs=4, **viewed))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one machine"))
+    metrics, again = trained(run), elsewhere(run, tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    told, pauses = paused_each(again, 4)
+    assert [(p["epoch"], p["step"]) for p in pauses] == [(1, 1), (2, 2), (3, 3)]
+    assert told == metrics and all(epoch["cached_views"] == 2 for epoch in metrics)
+    assert_same_end(run, again)
+
+
 @pytest.fixture(scope="module")
 def paused(whole: tuple[Run, list[dict[str, float]]], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Paused in the first epoch."""

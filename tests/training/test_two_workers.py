@@ -97,3 +97,18 @@ def test_paused_within_an_epoch(whole: Run, again: Run) -> None:
     assert "train/loss" in own and not any(name.endswith("batches_tracked") for name in own)
     both(again)
     assert_same_end(again, whole)
+
+
+def test_on_views_through_a_frozen_backbone(
+    make_run: MakeRun, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    viewed = {"cached_views": 2, "cache_bytes": 10**9, "data_digest": "of these data"}
+    run = make_run({"freeze": "backbone"}, weights=str(start), workers=2, batch_size=4, epochs=2, **viewed)
+    again = unmeasured(dataclasses.replace(run, folder=tmp_path / "trial"))
+    both(unmeasured(run))
+    both(again, pause_after=4)
+    both(again)
+    assert figures(run) == figures(again) and [epoch["cached_views"] for epoch in figures(run)] == [2, 2]
+    one, two = (load_file(r.folder / "epoch_0002" / TENSORS) for r in (run, again))
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []

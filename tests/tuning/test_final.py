@@ -13,8 +13,10 @@ from raypose.datasets.split import split_rows
 from raypose.record.folder import create_experiment
 from raypose.record.study import Study
 from raypose.space.load import parse_spec
+from raypose.space.trial import Trial
 from raypose.tuning.cluster import Capacity
 from raypose.tuning.final import on_test_data, open_final
+from raypose.tuning.prepare import run_of
 from tests.home import Home
 
 LIMIT_S = 240
@@ -130,3 +132,13 @@ def test_test_data_are_a_folder_or_a_share_of_the_validation_images(
     run, part = on_test_data(open_final(queued(tmp_path, test=test)), winner, report, Capacity(2, 2, 1, 0.0))
     assert (run.data, run.held_out, part) == expected
     assert (run.weights, run.values, run.workers) == ("/there/weights.pth", {"lr": 0.5}, 1)
+
+
+def test_the_repetitions_draw_anew_in_every_epoch(tmp_path: Path) -> None:
+    search = queued(tmp_path, train={"cached_views": 2})
+    report = Report(Path("/seen"), 24, 8, 24, 8, 500, "digest", ())
+    runs = [
+        run_of(study.experiment, Trial(0, {}), report, Capacity(2, 1, 1, 0.0), study.folder)
+        for study in (search, open_final(search))
+    ]
+    assert [run.cached_views for run in runs] == [2, 0]
