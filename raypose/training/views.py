@@ -61,7 +61,9 @@ def add_views(config: Config, model: nn.Module, run: Run) -> int:
         return 0
     fault = None
     try:
-        training, validation = make_training(config, model, run), make_validation(config, model, run)
+        training, validation = tables = make_training(config, model, run), make_validation(config, model, run)
+        if not all(table.exists() for table in tables):  # the second one took the room of the first
+            raise OSError(f"{run.cache_bytes / 1e6:.0f} MB hold the training or the validation people, not both")
     except OSError as error:  # of a disk that is full or cannot be written to: images can be trained on as ever
         fault = str(error)
     if faults := [text for text in dist.all_gather_object(fault) if text]:  # all ranks or none

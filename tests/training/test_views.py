@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from raypose.datasets.made_once import size_of
 from raypose.errors import DataError
 from raypose.record.epochs import read_epochs
 from raypose.record.files import read_json, write_json
@@ -173,6 +174,16 @@ def test_without_room_it_is_trained_on_images(make_run: MakeRun, viewed: dict[st
     assert CACHED_VIEWS not in trained(run)[0] and not entries()
     log = (run.folder / "train.log").read_text()
     assert "train.cached_views is not used, and all people are augmented anew in every epoch: they take" in log
+
+
+def test_room_for_one_table_is_not_enough(make_run: MakeRun, viewed: dict[str, Any]) -> None:
+    trained(make_run(FROZEN, **viewed))
+    largest = max(size_of(entry) for entry in entries())
+    for entry in entries():
+        shutil.rmtree(entry)
+    run = make_run(FROZEN, **{**viewed, "cache_bytes": largest + 1})
+    assert CACHED_VIEWS not in trained(run)[0]
+    assert "MB hold the training or the validation people, not both" in (run.folder / "train.log").read_text()
 
 
 def test_unreadable_images_are_told_to_all_trials(
