@@ -18,7 +18,7 @@ SEARCHES: Final[Mapping[str, Callable[[Curves, int], Search]]] = {
     "raypose, as it comes": Raypose,
 }
 WORKERS: Final = (1, 4)
-BUDGET: Final = 60.0  # trainings, after which a search is given up
+BUDGET: Final = 200.0  # trainings, after which a search is given up
 
 
 @dataclass(frozen=True)

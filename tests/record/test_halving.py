@@ -7,6 +7,8 @@ import pytest
 from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
 
 from raypose.record.halving import Halving, Hyperband
+from raypose.record.sampling import pruner
+from raypose.space.sections import Prune
 
 EPOCHS = 12
 PAIRS = {
@@ -42,3 +44,23 @@ def test_verdicts_are_optunas_and_do_not_depend_on_how_often_one_asks(name: str,
     expected = verdicts(optunas, direction, asked=1)
     assert verdicts(ours, direction, asked=1) == verdicts(ours, direction, asked=2) == expected
     assert any(map(any, expected)) and not all(map(any, expected))
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize(("epochs", "first"), [(18, 5), (8, 2), (6, 2), (1, 1), (210, 53)])
+def test_by_itself_no_trial_is_stopped_in_the_first_quarter(kind: str, epochs: int, first: int) -> None:
+    prune = Prune.model_validate({"pruner": kind})
+    assert prune.first(epochs) == first and prune.model_copy(update={"min_epochs": 7}).first(epochs) == 7
+    study = optuna.create_study(direction="maximize", pruner=pruner(prune, epochs))
+    heard: set[int] = set()
+    for number in range(20):
+        trial = study.ask()
+        for epoch in range(1, epochs + 1):
+            trial.report(float(-number), epoch)  # each is worse than all before
+            if trial.should_prune():
+                heard.add(epoch)
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, float(-number))
+    assert min(heard) == first
