@@ -18,6 +18,8 @@ def bench(
     seeds: Annotated[int, typer.Option(help="search: with how many seeds each way is replayed.", min=2)] = 30,
     table: Annotated[Path | None, typer.Option(help="search: learning curves, instead of the checkout's.")] = None,
     plot: Annotated[Path | None, typer.Option(help="search: draw how the best figure grows, into a PNG.")] = None,
+    lanes: Annotated[int, typer.Option(help="scale: how many trials run at once.", min=1)] = 50,
+    trials: Annotated[int, typer.Option(help="scale: how many there are.", min=1)] = 300,
     as_json: Json = False,
 ) -> None:
     """Measure this machine: raypose beside stock MMPose, in turns, in CPU time (with a GPU: in time).
@@ -36,6 +38,9 @@ def bench(
 
     search   raypose's way of searching, and others', replayed on a table of real learning curves
 
+    scale    what a search costs the process that drives it, with simulated GPUs; with --lanes 1000 --trials 10000 a
+             quarter of an hour
+
     Example: raypose bench loader
     """
     from raypose.bench.parts import MEASURES, Options
@@ -49,7 +54,7 @@ def bench(
     with LiveScreen(open_console(stderr=True)).open() as screen:
         for part in [part for part in MEASURES if not parts or part in parts]:
             screen.say(f"measuring: {part}")
-            found += measure(part, Options(rounds, seeds, table, plot), screen.progress)
+            found += measure(part, Options(rounds, seeds, table, plot, lanes, trials), screen.progress)
     machine = environment()
     if as_json:
         print_json({"machine": machine, "comparisons": [dataclasses.asdict(comparison) for comparison in found]})

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,7 +11,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from raypose.record.view import ExperimentView, TrialView
-from raypose.tables import best_so_far, trial_table, values_text
+from raypose.tables import best_so_far, in_brief, trial_table, values_text
+
+AROUND = 12  # lines of a terminal that the steps, the table's head and its foot take
+LONGEST = 500  # rows of the table that stays when all is over
 
 
 class LiveScreen:
@@ -29,9 +33,10 @@ class LiveScreen:
             console=console,
         )
         self._view: ExperimentView | None = None
-        self._told: set[tuple[int, str, int, int]] = set()
+        self._told: dict[int, tuple[str, int, int]] = {}
         self._began = time.monotonic()
         self._live: Live | None = None
+        self._over = False
 
     @contextmanager
     def open(self) -> Iterator["LiveScreen"]:
@@ -40,7 +45,10 @@ class LiveScreen:
             yield self
             return
         with Live(get_renderable=self._draw, console=self._console, refresh_per_second=4) as self._live:
-            yield self
+            try:
+                yield self
+            finally:
+                self._over = True
 
     def say(self, text: str) -> None:
         """Finish the step before and begin this one."""
@@ -58,19 +66,20 @@ class LiveScreen:
         self._steps.update(self._steps.task_ids[-1], completed=done, total=total, counted=f"{done}/{total}")
 
     def show(self, view: ExperimentView) -> None:
-        """Take over the newest state of the trials."""
-        self._view = view
+        """Take over the newest state of the trials; one that is the same object as before has no news."""
+        before, self._view = self._view.trials if self._view else (), view
         if any(trial.attempts for trial in view.trials):  # the last step of the preparation is over
             self._finish_step()
         if not self._console.is_terminal:
-            for trial in view.trials:
-                self._tell(view, trial)
+            for trial, earlier in zip_longest(view.trials, before[: len(view.trials)]):
+                if trial is not earlier:
+                    self._tell(view, trial)
 
     def _tell(self, view: ExperimentView, trial: TrialView) -> None:
-        mark = (trial.number, trial.state, len(trial.epochs), trial.attempts)
-        if mark in self._told or trial.state == "waiting" or not trial.attempts:
+        mark = (trial.state, len(trial.epochs), trial.attempts)
+        if mark == self._told.get(trial.number) or trial.state == "waiting" or not trial.attempts:
             return
-        self._told.add(mark)
+        self._told[trial.number] = mark
         latest = f"{trial.epochs[-1].metrics[view.metric]:.2f}" if trial.epochs else "-"
         text = f"trial {trial.number} {trial.state}: {values_text(trial.values)}; epoch {len(trial.epochs)}, "
         text += f"{view.metric} {latest}"
@@ -79,7 +88,9 @@ class LiveScreen:
     def _draw(self) -> RenderableType:
         if self._view is None:
             return self._steps
-        return Group(self._steps, trial_table(self._view), Text(self._footer(self._view), style="dim"))
+        rows = LONGEST if self._over else max(self._console.height - AROUND, 1)
+        table = trial_table(in_brief(self._view, rows))
+        return Group(self._steps, table, Text(self._footer(self._view), style="dim"))
 
     def _footer(self, view: ExperimentView) -> str:
         left = time_left(view, time.monotonic() - self._began)

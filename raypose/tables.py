@@ -1,6 +1,7 @@
 """An experiment in tables and words: its trials, its front, its winner. Runs in: command line."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
@@ -38,6 +39,16 @@ def trial_table(view: ExperimentView) -> Table:
             f"{trial.seconds:.0f}",
         )
     return table
+
+
+def in_brief(view: ExperimentView, most: int) -> ExperimentView:
+    """At most this many of the trials: the base config, the best one, and those that were begun last."""
+    if len(view.trials) <= most:
+        return view
+    begun = [t for t in view.trials if t.state != "waiting"]
+    wanted = [view.trials[0], *([view.best] if view.best else []), *reversed(begun[-most:])]
+    kept = list(dict.fromkeys(trial.number for trial in wanted))[:most]
+    return replace(view, trials=tuple(view.trials[number] for number in sorted(kept)))
 
 
 def _name(trial: TrialView) -> list[str]:

@@ -20,7 +20,7 @@ FRAMEWORKS = {
     "training": {"mmengine", "mmpose", "albumentations", "torch", "safetensors", "numpy", "scipy", "cv2"},
     "tuning": {"ray", "torch", "cv2", "mmengine"},
     "tracking": {"mlflow", "filelock"},
-    "bench": {"mmengine", "mmpose", "torch", "numpy", "cv2", "optuna", "ray"},
+    "bench": {"mmengine", "mmpose", "torch", "numpy", "cv2", "optuna", "ray", "rich"},
 }
 # A lane sets torch's and OpenCV's threads and speaks to the other ranks in the worker process; nothing else may.
 ONLY_IN_THE_LANE = {"torch", "cv2", "mmengine"}

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from raypose.record.files import write_json
 from raypose.record.view import CACHE, Epoch, ExperimentView, TrialView
-from raypose.tables import summary, trial_lines, trial_table
+from raypose.screen import LiveScreen
+from raypose.tables import in_brief, summary, trial_lines, trial_table
 
 COSTS = {"parameters": 1.3e6, "gflops": 0.038, "latency_ms": 8.7, "images_per_s": 341.0}
 
@@ -133,3 +134,22 @@ def test_failed_seeds_and_a_single_figure_are_told() -> None:
     assert "Winner over 2 seed(s): trial 1, re-tested PCK 58.00 ± 0.50, 1 of 3 seeds failed, 95 %" in said
     assert "after it: trial 0: 50.00 (one seed), 2 of 3 seeds failed; trial 4: 3 of 3 seeds failed" in said
     assert "± 0.00" not in said
+
+
+def test_in_brief_the_base_config_the_best_and_the_latest_are_shown() -> None:
+    trials = [trial(n, (70.0 if n == 4 else 10.0,)) for n in range(9)] + [trial(9, (1.0,), state="waiting")]
+    numbers = [t.number for t in in_brief(view(*trials), 4).trials]
+    assert numbers == [0, 4, 7, 8]
+    assert in_brief(view(*trials), 10).trials == tuple(trials)
+    assert [t.number for t in in_brief(view(*trials), 1).trials] == [0]
+
+
+def test_a_log_is_told_of_the_trials_in_which_something_has_happened() -> None:
+    log = io.StringIO()
+    screen = LiveScreen(Console(file=log, width=200))
+    trials = [trial(n, (10.0,), state="running") for n in range(3)]
+    screen.show(view(*trials))
+    screen.show(view(*trials))
+    screen.show(view(trials[0], replace(trials[1], state="complete"), trials[2], trial(3, (5.0,))))
+    told = [line.split(":")[0] for line in log.getvalue().splitlines()]
+    assert told == [f"trial {n} running" for n in range(3)] + ["trial 1 complete", "trial 3 complete"]

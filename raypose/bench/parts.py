@@ -28,12 +28,17 @@ PEOPLE, VALIDATED = 800, 200  # as in the demo set
 
 @dataclass(frozen=True)
 class Options:
-    """How often each way is measured; of the replayed searches how many seeds, their table, and where to draw them."""
+    """How often each way is measured; of the replayed searches how many seeds, their table, and where to draw them.
+
+    Of the simulated one how many trials there are, on how many lanes.
+    """
 
     rounds: int = 5
     seeds: int = 30
     table: Path | None = None
     plot: Path | None = None
+    lanes: int = 50
+    trials: int = 300
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Comparison:
             yield row.way, f"{row.per_second:,.0f}", *ratios, f"{row.megabytes:,.0f}"
 
 
-def bench(part: str, options: Options, told: Told) -> list[Comparison | Course | SearchComparison]:
+def bench(part: str, options: Options, told: Told) -> list[Any]:
     """Measure one part. `told` hears how many rounds, or tables, are done, and of how many."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -112,6 +117,12 @@ def _searching(folder: Path, run: Run, options: Options, told: Told) -> Iterator
     yield replays.comparison
 
 
+def _scaling(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Any]:
+    from raypose.bench.scale import scale  # here, as it imports Ray
+
+    yield scale(options.lanes, options.trials, told)
+
+
 MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]]] = {
     "loader": _loading,
     "step": _stepping,
@@ -120,6 +131,7 @@ MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]
     "pipeline": _pipeline,
     "packing": _packing,
     "search": _searching,
+    "scale": _scaling,
 }
 
 

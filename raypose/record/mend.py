@@ -32,7 +32,7 @@ def mended(saved: Mapping[str, Any], folder: ExperimentFolder) -> tuple[Study, l
 
 
 def _folders(folder: ExperimentFolder) -> list[Path]:
-    return sorted((folder.path / "trials").glob("[0-9][0-9][0-9][0-9]"))
+    return sorted(trial for trial in (folder.path / "trials").glob("[0-9]*") if trial.name.isdigit())
 
 
 def _made(folder: ExperimentFolder) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 
 from raypose.record.halving import Halving, Hyperband
+from raypose.record.recent import RecentTPE
 from raypose.space.conditions import draw_order, holds
 from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
@@ -26,7 +27,7 @@ def sampler(experiment: Experiment, place: str) -> optuna.samplers.BaseSampler:
         case "tpe":  # grouped, so that trial 0 may lie outside the space in one knob without spoiling the others
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=5)
+                return RecentTPE(seed=seed, multivariate=True, group=True, n_startup_trials=5)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
         case "cmaes":

@@ -7,15 +7,17 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import optuna
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import SpecError
 from raypose.record.files import read_whole, write_json
 from raypose.record.points import Point
+from raypose.record.trial_view import STATES
 
 TRIAL = "trial.json"
 
@@ -64,6 +66,18 @@ def is_sound(database: Path) -> bool:
         return True
     except sqlite3.DatabaseError:
         return False
+
+
+def kept_of(trial: FrozenTrial) -> KeptTrial:
+    """What is to be kept of a trial as the study knows it."""
+    attrs = trial.user_attrs
+    point: Any = {key: attrs[key] for key in Point.__optional_keys__ if key in attrs}
+    return {
+        "point": point | {"given": attrs["values"]},
+        "attempts": attrs.get("attempts", 0),
+        "state": STATES[trial.state],
+        "error": attrs.get("error"),
+    }
 
 
 def keep_trial(trial: Path, kept: KeptTrial) -> None:

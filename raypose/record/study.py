@@ -1,9 +1,14 @@
 """The experiment's Optuna study: what was drawn, how it went, what to draw next. Runs in: driver; `show` reads.
 
 The study follows from what lies on disk: `catch_up` completes it after a crash. Only the driver writes it.
+Nothing that is done for an event walks over all trials, of which there may be ten thousand.
 """
 
-from collections.abc import Mapping
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -12,16 +17,16 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import DamagedError
+from raypose.record.drawing import drawn_values
 from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
+from raypose.record.halving import Halving
+from raypose.record.memory import StudyMemory
 from raypose.record.points import Point, points
 from raypose.record.sampling import pruner, sampler
-from raypose.record.storage import KeptTrial, is_sound, keep_trial
-from raypose.record.trial_view import STATES, trial_view
-from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, best_epoch
-from raypose.space.conditions import draw_order, holds
-from raypose.space.domain import Choice, Domain
-from raypose.space.knobs import Value
+from raypose.record.storage import KeptTrial, is_sound, keep_trial, kept_of
+from raypose.record.trial_view import trial_view
+from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, TrialView, best_epoch, pareto_front
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
 
@@ -33,55 +38,84 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.experiment, self.folder = parse_spec(saved["experiment"]), folder
         self._points = points(saved, self.experiment)
+        self._spec = self.experiment.model_dump(mode="json")
         self._key = f"{folder.name}.{saved['uid']}"
         self._own = self.experiment.search.storage == "auto"
         self._several = len(self.experiment.objectives) > 1  # Optuna prunes for one objective only
-        self._study = self._open()
+        self._memory = self._open()
+        self._study = optuna.load_study(
+            study_name=self._key,
+            storage=self._memory,
+            pruner=pruner(self.experiment.prune, self.experiment.train.epochs),
+        )
         self._live: dict[int, optuna.Trial] = {}
         self._attempts_before: dict[int, int] = {}
+        trials = self._memory.get_all_trials(self._memory.study, deepcopy=False)
+        self.drawn = len(trials)
+        """How many trials the study knows."""
+        self._ended = sum(t.state.is_finished() for t in trials)
+        self._to_resume = deque(t.number for t in trials if t.state == TrialState.RUNNING)
+        self._views: list[TrialView] = []
+        self._changed = set(range(self.drawn))
+        self._to_keep: list[int] = []
+        self._lock, self._depth = threading.RLock(), 0  # the threads that show and mirror the study look at it too
 
-    def _open(self) -> optuna.Study:
+    def _open(self) -> StudyMemory:
         """The study in its storage. Raises DamagedError if the experiment's own database cannot be read."""
+        url = self.folder.study_url if self._own else self.experiment.search.storage
         try:
-            return optuna.create_study(
-                storage=self.folder.study_url if self._own else self.experiment.search.storage,
-                study_name=self._key,
-                directions=["maximize" if mode == "max" else "minimize" for _, mode in self.experiment.objectives],
-                load_if_exists=True,
-                pruner=pruner(self.experiment.prune, self.experiment.train.epochs),
-            )
+            return StudyMemory(url, self._key, self.experiment.objectives, flushed=not self._own)
         except (SQLAlchemyError, StorageInternalError) as fault:
             if self._own and not is_sound(self.folder.study_file):
                 raise DamagedError(self.folder.study_file, f"`raypose restore {self.folder.name}` mends it") from fault
             raise
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is changed in this block is written at its end, in one transaction; blocks within one are part of it."""
+        with self._lock:
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._memory.write()
+                    for number in self._to_keep:  # after the database, which else would seem to have lost a trial
+                        self._keep(number)
+                    self._to_keep.clear()
+            finally:
+                self._depth -= 1
+
     def fill_queue(self) -> None:
         """Enqueue what is given before anything is drawn; a crash in between is made good by the next call."""
-        for point in self._points[len(self._trials()) :]:
-            self._enqueue(point)
+        with self.together():
+            for point in self._points[self.drawn :]:
+                self._enqueue(point)
 
     def _enqueue(self, point: Point) -> None:
         space, given = self.experiment.space, point.get("given", {})
         inside = {k: v for k, v in given.items() if k in space and space[k].contains(v)}
         self._study.enqueue_trial(inside, user_attrs=dict(point))
+        self._changed.add(self.drawn)
+        self.drawn += 1
 
     def put_back(self, kept: KeptTrial | None) -> None:
         """Enter the next trial of a lost database as it stood there; with nothing kept of it, draw it anew."""
-        number = len(self._trials())
+        number = self.drawn
         first = self._points[number] if number < len(self._points) else Point()
-        self._enqueue(kept["point"] if kept else first)
-        self.next_trial()
-        if kept:
-            self.begin_attempt(number, kept["attempts"])
-            for epoch in read_epochs(self.folder.trial(number)):
-                self.add_epoch(number, epoch)
-        if kept and kept["state"] not in ("waiting", "running"):
-            self.finish(number, pruned=kept["state"] == "pruned", error=kept["error"])
+        with self.together():
+            self._enqueue(kept["point"] if kept else first)
+            self.next_trial()
+            if kept:
+                self.begin_attempt(number, kept["attempts"])
+                for epoch in read_epochs(self.folder.trial(number)):
+                    self.add_epoch(number, epoch)
+            if kept and kept["state"] not in ("waiting", "running"):
+                self.finish(number, pruned=kept["state"] == "pruned", error=kept["error"])
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._memory.get_trial(number)
 
-    @property
+    @cached_property
     def total(self) -> int:
         """How many trials there will be."""
         if self.experiment.search.sampler == "grid":
@@ -89,76 +123,67 @@ class Study:
         return self.experiment.search.trials + sum("source" in point for point in self._points)
 
     @property
-    def drawn(self) -> int:
-        """How many trials the database knows."""
-        return len(self._trials())
-
-    @property
     def begun(self) -> list[int]:
         """Numbers of the trials that were drawn and have not ended."""
-        return [t.number for t in self._trials() if t.state == TrialState.RUNNING]
+        running = self._memory.get_all_trials(self._memory.study, False, (TrialState.RUNNING,))
+        return [trial.number for trial in running]
 
     @property
     def unfinished(self) -> int:
         """How many trials are still to be ended."""
-        return self.total - sum(t.state.is_finished() for t in self._trials())
+        return self.total - self._ended
+
+    @property
+    def transactions(self) -> int:
+        """How often this process has written to the database."""
+        return self._memory.transactions
 
     def next_trial(self) -> Trial | None:
         """The next trial to run: first the unfinished ones of an earlier process, then new ones; None at the end."""
-        unfinished = [t for t in self._trials() if t.state == TrialState.RUNNING and t.number not in self._live]
-        waiting = any(t.state == TrialState.WAITING for t in self._trials())
-        if unfinished:
-            self._seed(unfinished[0].number)
-            return self._drawn(optuna.Trial(self._study, unfinished[0]._trial_id))
-        if not waiting and len(self._trials()) >= self.total:
+        with self.together():
+            trial = self._next()
+            return self._drawn(trial) if trial else None
+
+    def _next(self) -> optuna.Trial | None:
+        if self._to_resume:
+            number = self._to_resume.popleft()
+            self._seed(number)
+            return optuna.Trial(self._study, number)
+        waiting = self._memory.get_all_trials(self._memory.study, False, (TrialState.WAITING,))
+        if not waiting and self.drawn >= self.total:
             return None
-        number = next((t.number for t in self._trials() if t.state == TrialState.WAITING), len(self._trials()))
-        self._seed(number)
-        return self._drawn(self._study.ask())
+        self._seed(waiting[0].number if waiting else self.drawn)
+        self.drawn += not waiting
+        return self._study.ask()
 
     def _seed(self, number: int, name: str = "") -> None:
         """Let what is drawn next follow from the trial and the knob, and not from how many were drawn before."""
         self._study.sampler = sampler(self.experiment, f"{number}/{name}")
 
     def _drawn(self, trial: optuna.Trial) -> Trial:
-        """Draw what the trial does not have yet; a trial cut off between two draws ends with the same values."""
-        given: dict[str, Value] = trial.user_attrs.get("given", {})
-        space, values = self.experiment.space, dict(self.experiment.fixed)
-        for name in draw_order(space):
-            domain = space[name]
-            if not holds(domain.when, values):
-                continue
-            outside = name in given and not domain.contains(given[name])
-            self._seed(trial.number, name)
-            values[name] = given[name] if outside else _suggest(trial, name, domain)
-            values |= {key: given.get(key, values[name]) for key in domain.also}
+        """Draw what the trial does not have yet."""
+        values = drawn_values(self.experiment, trial, lambda knob: self._seed(trial.number, knob))
         trial.set_user_attr("values", values)
         self._live[trial.number] = trial
-        self._keep(trial.number)
+        self._to_keep.append(trial.number)
+        self._changed.add(trial.number)
         self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
         return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
 
     def _keep(self, number: int) -> None:
         """Write down beside a trial's epochs what only the database knows."""
         if self._own:
-            trial = self._trials()[number]
-            attrs = trial.user_attrs
-            point: Any = {key: attrs[key] for key in Point.__optional_keys__ if key in attrs}
-            kept: KeptTrial = {
-                "point": point | {"given": attrs["values"]},
-                "attempts": attrs.get("attempts", 0),
-                "state": STATES[trial.state],
-                "error": attrs.get("error"),
-            }
-            keep_trial(self.folder.trial(number), kept)
+            keep_trial(self.folder.trial(number), kept_of(self._trial(number)))
 
     def begin_attempt(self, number: int, attempt: int) -> None:
         """A lane begins attempt `attempt` (from 1) of this process's life at the trial."""
         if not self._is_finished(number):
-            self._live[number].set_user_attr("attempts", self._attempts_before[number] + attempt)
+            with self.together():
+                self._live[number].set_user_attr("attempts", self._attempts_before[number] + attempt)
+                self._changed.add(number)
 
     def _is_finished(self, number: int) -> bool:
-        return self._trials()[number].state.is_finished()
+        return self._trial(number).state.is_finished()
 
     def add_epoch(self, number: int, epoch: Epoch) -> bool:
         """Record an epoch, once; true if the pruner wants the trial to end here.
@@ -167,15 +192,21 @@ class Study:
         """
         if self._is_finished(number):
             return True
-        if self._several:
-            return False
-        trial = self._live[number]
-        frozen = self._trials()[number]
+        with self.together():
+            self._changed.add(number)
+            return not self._several and self._is_behind(number, epoch)
+
+    def _is_behind(self, number: int, epoch: Epoch) -> bool:
+        trial, frozen = self._live[number], self._trial(number)
         if epoch.number not in frozen.intermediate_values:
             trial.report(epoch.metrics[self.experiment.primary], epoch.number)
         if epoch.number <= frozen.user_attrs.get("passed", 0):  # whatever became of the others since
             return False
-        behind = number != 0 and epoch.number < self.experiment.train.epochs and trial.should_prune()
+        judge = self._study.pruner
+        last = number == 0 or epoch.number >= self.experiment.train.epochs
+        if last or isinstance(judge, Halving) and not judge.is_rung(epoch.number):
+            return False
+        behind = trial.should_prune()
         if not behind:
             trial.set_user_attr("passed", epoch.number)
         return behind
@@ -183,13 +214,14 @@ class Study:
     def catch_up(self, number: int) -> bool:
         """Complete a trial's rows from its checkpoints; true if it was at its end already and is told so."""
         epochs = read_epochs(self.folder.trial(number))
-        prune = [self.add_epoch(number, epoch) for epoch in epochs][-1:] == [True]
-        source = self._trials()[number].user_attrs.get("source")
-        if source:  # as it was judged there
-            prune = source["state"] == "pruned"
-        done = bool(source) or prune or self._has_all(number, epochs)
-        if done:
-            self.finish(number, pruned=prune)
+        with self.together():
+            prune = [self.add_epoch(number, epoch) for epoch in epochs][-1:] == [True]
+            source = self._trial(number).user_attrs.get("source")
+            if source:  # as it was judged there
+                prune = source["state"] == "pruned"
+            done = bool(source) or prune or self._has_all(number, epochs)
+            if done:
+                self.finish(number, pruned=prune)
         return done
 
     def _has_all(self, number: int, epochs: tuple[Epoch, ...]) -> bool:
@@ -202,28 +234,43 @@ class Study:
         if self._is_finished(number):
             return
         best = best_epoch(read_epochs(self.folder.trial(number)), self.experiment.primary)
-        if error is not None or best is None:
-            self._live[number].set_user_attr("error", error or "it ended before its first epoch")
-            self._study.tell(number, state=TrialState.FAIL)
-        elif pruned:
-            self._study.tell(number, state=TrialState.PRUNED)
-        else:
-            self._study.tell(number, [best.metrics[name] for name, _ in self.experiment.objectives])
-        self._keep(number)
+        with self.together():
+            if error is not None or best is None:
+                self._live[number].set_user_attr("error", error or "it ended before its first epoch")
+                self._study.tell(number, state=TrialState.FAIL)
+            elif pruned:
+                self._study.tell(number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(number, [best.metrics[name] for name, _ in self.experiment.objectives])
+            self._live.pop(number, None)
+            self._ended += 1
+            self._to_keep.append(number)
+            self._changed.add(number)
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
         """Keep the MLflow run of each trial; of the study, since a finished trial takes no more notes."""
-        self._study.set_user_attr("run_ids", {str(number): run_id for number, run_id in run_ids.items()})
+        with self.together():
+            for number, run_id in run_ids.items():
+                if self._run_id(number) != run_id:
+                    self._memory.set_study_user_attr(self._memory.study, f"run_id/{number}", run_id)
+                    self._changed.add(number)
+
+    def _run_id(self, number: int) -> str | None:
+        run_id: str | None = self._memory.get_study_user_attrs(self._memory.study).get(f"run_id/{number}")
+        return run_id
 
     def view(self, worked_on: bool) -> ExperimentView:
-        """The experiment as plain values, with its final if it has one."""
-        run_ids = self._study.user_attrs.get("run_ids", {})
-        trials = tuple(
-            trial_view(t, self.folder.trial(t.number), self.experiment, run_ids.get(str(t.number)))
-            for t in self._trials()
-        )
+        """The experiment as plain values, with its final if it has one, looked at anew with all that lies on disk."""
+        with self._lock:
+            self._changed.update(range(self.drawn))
+            return self.glance(worked_on)
+
+    def glance(self, worked_on: bool) -> ExperimentView:
+        """The same for whoever looks often: a trial in which nothing has happened since is the same object again."""
+        with self._lock:
+            trials, ended = self._trial_views(), self._ended
         final, verdict = self._final(worked_on), self.folder.verdict
-        finished = len(trials) >= self.total and all(t.state in ("complete", "pruned", "failed") for t in trials)
+        finished = len(trials) >= self.total and ended == len(trials)
         if self.experiment.final or self.folder.parent:  # the last word is the verdict
             finished = finished and (verdict or final and final.verdict) is not None
         state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
@@ -235,13 +282,20 @@ class Study:
             total=self.total,
             epochs=self.experiment.train.epochs,
             folder=self.folder.path,
-            spec=self.experiment.model_dump(mode="json"),
+            spec=self._spec,
             trials=trials,
             objectives=self.experiment.objectives,
-            front=tuple(t.number for t in self._study.best_trials) if self._several else (),
+            front=pareto_front(trials, self.experiment.objectives) if self._several else (),
             final=final,
             verdict=verdict,
         )
+
+    def _trial_views(self) -> tuple[TrialView, ...]:
+        for number in sorted(self._changed):
+            frozen, folder = self._trial(number), self.folder.trial(number)
+            self._views[number : number + 1] = [trial_view(frozen, folder, self.experiment, self._run_id(number))]
+        self._changed.clear()
+        return tuple(self._views)
 
     def _final(self, worked_on: bool) -> ExperimentView | None:
         final = self.folder.final
@@ -251,12 +305,3 @@ class Study:
 def read_view(folder: ExperimentFolder) -> ExperimentView:
     """An experiment as it stands, for whoever only looks."""
     return Study(folder.saved, folder).view(worked_on=folder.is_worked_on())
-
-
-def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Value:
-    if isinstance(domain, Choice):
-        choice: Value = trial.suggest_categorical(name, domain.options)
-        return choice
-    if domain.integer:
-        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
-    return trial.suggest_float(name, domain.low, domain.high, log=domain.log, step=domain.step)

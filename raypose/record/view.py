@@ -1,7 +1,8 @@
 """Plain values that describe an experiment to whoever shows or mirrors it. Runs in: driver, command line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,7 +101,7 @@ class ExperimentView:
     final: "ExperimentView | None" = None
     verdict: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def best(self) -> TrialView | None:
         """The trial with the largest metric, the earlier one on a tie; None before the first figure that counts."""
         scored = [t for t in self.trials if t.ranks]
@@ -126,6 +127,19 @@ class ExperimentView:
 def best_epoch(epochs: tuple[Epoch, ...], metric: str) -> Epoch | None:
     """The epoch with the largest metric, the earlier one on a tie."""
     return max(epochs, key=lambda e: (e.metrics[metric], -e.number), default=None)
+
+
+def pareto_front(trials: Iterable[TrialView], objectives: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+    """Numbers of the complete trials that no other one beats in one of two objectives without losing in the other."""
+    (first, first_mode), (second, second_mode) = objectives
+    signs = 1 if first_mode == "max" else -1, 1 if second_mode == "max" else -1
+    complete = [t for t in trials if t.state == "complete" and t.at_best]
+    figures = {t.number: (signs[0] * t.at_best[first], signs[1] * t.at_best[second]) for t in complete}
+    front: list[int] = []
+    for number in sorted(figures, key=lambda n: figures[n], reverse=True):
+        if not front or figures[number][1] > figures[front[-1]][1] or figures[number] == figures[front[-1]]:
+            front.append(number)
+    return tuple(sorted(front))
 
 
 def failed_seeds(ranked: Mapping[str, Any]) -> str | None:

@@ -59,9 +59,11 @@ class MirrorThread:
         from raypose.tracking.mirror import Mirror  # here, as MLflow takes two seconds that no trial shall wait for
 
         self._mirror = Mirror(self._store)
-        wait = 0.0
-        while not self._await_news(wait):
+        wait = took = 0.0
+        while not self._await_news(wait, took):
+            began = time.monotonic()
             self._attempt()
+            took = time.monotonic() - began
             wait = min(max(2 * wait, _FIRST_WAIT_S), _LONGEST_WAIT_S) if self._error else 0.0
         self._attempt()
         for wait in _LAST_WAITS_S:  # a lost answer or a restart in this moment shall not leave it incomplete
@@ -69,12 +71,14 @@ class MirrorThread:
                 time.sleep(wait)
                 self._attempt()
 
-    def _await_news(self, wait: float) -> bool:
-        """Returns after a poke, or in an outage after `wait` seconds, which news must not shorten; true to end."""
+    def _await_news(self, wait: float, took: float) -> bool:
+        """Returns after a poke, or in an outage after `wait` seconds, which news must not shorten; true to end.
+
+        The thread rests as long as the last sync took, so that half of the process's time is left to the trials.
+        """
         with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._closing, wait)
-            else:
+            self._changed.wait_for(lambda: self._closing, wait or took)
+            if not wait:
                 self._changed.wait_for(lambda: self._poked)
             self._poked = False
             return self._closing

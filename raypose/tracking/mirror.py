@@ -52,9 +52,13 @@ class Mirror:
         self._client: MlflowClient | None = None
         self._experiment_id = ""
         self._runs: dict[str, _Known] = {}
+        self._settled: dict[int, tuple[TrialView, str]] = {}
+        self._state = ""
 
     def sync(self, view: ExperimentView) -> dict[int, str]:
         """Send to MLflow what it lacks of `view`; returns the run id of each trial that has begun.
+
+        A trial that is the same object as in the last call, of which nothing was lacking, is passed over.
 
         Raises:
             MlflowException, OSError: MLflow cannot be reached, or refuses; the next call takes a fresh look.
@@ -63,7 +67,7 @@ class Mirror:
             client = self._contact(view)
             parent = self._sync_study(client, view)
             begun = [t for t in view.trials if t.state != "waiting" or t.epochs]
-            runs = {t.number: self._sync_trial(client, view, t, parent.run_id) for t in begun}
+            runs = {t.number: self._run_of(client, view, t, parent.run_id) for t in begun}
             _set_status(client, parent, content.study_status(view), None)
             return runs
         except BaseException:
@@ -71,7 +75,11 @@ class Mirror:
             raise
 
     def _contact(self, view: ExperimentView) -> MlflowClient:
+        if view.state != self._state:  # the status of a trial's run depends on it
+            self._settled.clear()
+            self._state = view.state
         if self._client is None:
+            self._settled.clear()
             client = connect(self._store)
             self._experiment_id = _experiment(client, view.name, self._store)
             found = _raypose_runs(client, self._experiment_id)
@@ -90,6 +98,10 @@ class Mirror:
         _upload_study(client, parent, view.folder / "spec.json")
         return parent
 
+    def _run_of(self, client: MlflowClient, view: ExperimentView, trial: TrialView, parent_id: str) -> str:
+        settled, run_id = self._settled.get(trial.number, (None, ""))
+        return run_id if settled is trial else self._sync_trial(client, view, trial, parent_id)
+
     def _sync_trial(self, client: MlflowClient, view: ExperimentView, trial: TrialView, parent_id: str) -> str:
         below = {"mlflow.parentRunId": parent_id}
 
@@ -103,9 +115,10 @@ class Mirror:
             # First, because MLflow's compare view starts with the metric that a run logged first.
             groups.insert(0, content.best_points(best, trial.epochs, trial.best_epoch))
         _send(client, run, groups, content.trial_params(trial), {**content.trial_tags(trial), **below})
-        if trial.state in content.ENDED:
-            _upload_trial(client, run, trial)
+        whole = trial.state not in content.ENDED or _upload_trial(client, run, trial)
         _set_status(client, run, content.trial_status(view, trial), trial)
+        if whole:
+            self._settled[trial.number] = trial, run.run_id
         return run.run_id
 
     def _run(
@@ -210,16 +223,20 @@ def _upload_study(client: MlflowClient, parent: _Known, spec: Path) -> None:
         _send(client, parent, [], {}, {_ARTIFACTS: "spec.json,environment.json"})
 
 
-def _upload_trial(client: MlflowClient, run: _Known, trial: TrialView) -> None:
-    """Upload the trial's files once; the tag follows the last of them, so that a kill in between repeats them."""
+def _upload_trial(client: MlflowClient, run: _Known, trial: TrialView) -> bool:
+    """Upload the trial's files once; the tag follows the last of them, so that a kill in between repeats them.
+
+    False while some of them are still to come.
+    """
     if run.tags.get(_ARTIFACTS) == str(trial.best_epoch):
-        return
+        return True
     files = content.trial_files(trial)
     mark = content.files_mark(trial, files)
     if files and run.tags.get(_ARTIFACTS) != mark:
         for path, folder in files:
             client.log_artifact(run.run_id, str(path), folder or None)
         _send(client, run, [], {}, {_ARTIFACTS: mark})
+    return mark == str(trial.best_epoch)
 
 
 def _set_status(client: MlflowClient, run: _Known, status: str, trial: TrialView | None) -> None:

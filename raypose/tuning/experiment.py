@@ -25,11 +25,12 @@ from raypose.tracking.background import MirrorThread
 from raypose.tracking.store import open_store
 from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
 from raypose.tuning.final import conclude, open_final
+from raypose.tuning.lookout import watched
 from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_folders, run_of, training_process
 from raypose.tuning.run import run_trials
 
 LISTED = 3
-LAST_LOOK_S = 30.0  # for MLflow to take all that it lacks, when there is nothing left to train
+LAST_LOOK_S, A_TRIAL_S = 30.0, 0.02  # for MLflow to take all that it lacks, when there is nothing left to train
 HURRIED_S = 5.0  # for MLflow when the process is to end: what it lacks it gets on restore
 
 
@@ -164,20 +165,23 @@ def _mirror_all(study: Study, screen: Screen) -> ExperimentView:
 @contextmanager
 def _mirrored(study: Study, screen: Screen, working: bool = True) -> Iterator[Callable[[], None]]:
     """Show every change on the screen and in MLflow; yields what is to be called after a change."""
-    at_work, wait_s = [working], 0.5 if working else LAST_LOOK_S
+    at_work, wait_s = [working], 0.5 if working else LAST_LOOK_S + A_TRIAL_S * study.drawn
+    look = study.glance if working else study.view
 
     def read() -> ExperimentView:
-        return study.view(worked_on=at_work[0])
+        return look(worked_on=at_work[0])
 
     mirror = MirrorThread(open_store(study.folder.mlruns), read, study.set_run_ids)
-
-    def changed() -> None:
-        screen.show(read())
-        mirror.poke()
-
-    changed()
+    screen.show(read())
+    mirror.poke()
     try:
-        yield changed
+        with watched(lambda: screen.show(read())) as seen:
+
+            def changed() -> None:
+                seen()
+                mirror.poke()
+
+            yield changed
     except BaseException:
         at_work[0], wait_s = False, HURRIED_S  # after a good end there may be a final to come
         raise

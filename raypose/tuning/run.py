@@ -22,6 +22,9 @@ from raypose.tuning.cluster import Capacity
 from raypose.tuning.lane import keep_lane
 from raypose.tuning.search import StudyScheduler, StudySearcher, relay
 
+CALLS, CALLS_A_LANE = 1000, 8
+"""Calls to the broker that may wait at once: a lane's for a trial, verdict or end, its trial's for messages, and those
+of workers that died. One more than Ray allows would wait for ever, and it allows 1000 if it is not told."""
 TRIAL_PROCESS = {"CPU": 0.01}
 GRACE_S = 15.0  # for the workers to save what they are at: Slurm, Kubernetes and spot machines give 30 seconds in all
 
@@ -35,7 +38,8 @@ def run_trials(study: Study, to_run: Callable[[Trial], Any], capacity: Capacity,
     shutil.rmtree(scratch, ignore_errors=True)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     retries = study.experiment.failure.retries
-    broker = ray.remote(Broker).options(num_cpus=0, scheduling_strategy=here).remote(retries, capacity.lanes)
+    own = {"num_cpus": 0, "scheduling_strategy": here, "max_concurrency": CALLS + CALLS_A_LANE * capacity.lanes}
+    broker = ray.remote(Broker).options(**own).remote(retries, capacity.lanes)
     with _lanes(broker, capacity, study.total * (retries + 1), scratch):
         try:
             _tune(study, to_run, capacity, changed, broker, scratch)
@@ -63,8 +67,8 @@ def _tune(
             num_samples=study.total,
             max_concurrent_trials=capacity.lanes,
             reuse_actors=True,
-            search_alg=StudySearcher(study, broker, to_run),
-            scheduler=StudyScheduler(study, broker, changed),
+            search_alg=StudySearcher(study, broker, to_run, lambda: ray.get(broker.why_closed.remote()) is not None),
+            scheduler=StudyScheduler(study, broker.decide.remote, changed),
         ),
         run_config=tune.RunConfig(
             name="tune",

@@ -40,13 +40,15 @@ def relay(config: dict[str, Any]) -> None:
 class StudySearcher(Searcher):
     """What to try next is the study's to say."""
 
-    def __init__(self, study: Study, broker: Any, to_run: Callable[[Trial], Any]) -> None:
+    def __init__(
+        self, study: Study, broker: Any, to_run: Callable[[Trial], Any], is_closed: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self._study, self._broker, self._to_run = study, broker, to_run
+        self._study, self._broker, self._to_run, self._is_closed = study, broker, to_run, is_closed
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial that has epochs left to train; none if nobody is left to train it."""
-        while not ray.get(self._broker.why_closed.remote()) and (trial := self._study.next_trial()) is not None:
+        while not self._is_closed() and (trial := self._study.next_trial()) is not None:
             if not self._study.catch_up(trial.number):
                 return {"number": trial.number, "run": asdict(self._to_run(trial)), "broker": self._broker}
         finished: str = Searcher.FINISHED
@@ -69,9 +71,9 @@ class StudySearcher(Searcher):
 class StudyScheduler(FIFOScheduler):
     """Write every message into the study, decide by it, and let the lane know."""
 
-    def __init__(self, study: Study, broker: Any, changed: Callable[[], None]) -> None:
+    def __init__(self, study: Study, decide: Callable[[int, int, bool], object], changed: Callable[[], None]) -> None:
         super().__init__()
-        self._study, self._broker, self._changed = study, broker, changed
+        self._study, self._decide, self._changed = study, decide, changed
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given; the record makes this unnecessary."""
@@ -84,6 +86,7 @@ class StudyScheduler(FIFOScheduler):
             self._study.begin_attempt(number, result["attempt"])
         elif result["kind"] == "epoch":
             stop = self._end_epoch(number, result["epoch"])
+            self._decide(number, result["epoch"], stop)  # now that it is written
         elif result["kind"] == "end":
             self._study.finish(number, error=result["error"])
         self._changed()
@@ -91,11 +94,11 @@ class StudyScheduler(FIFOScheduler):
 
     def _end_epoch(self, number: int, epoch: int) -> bool:
         epochs = _wait_for(self._study.folder.trial(number), epoch)
-        # All up to this one: a worker that died between committing and telling has left one behind.
-        stop = [self._study.add_epoch(number, known) for known in epochs[:epoch]][-1]
-        if stop:
-            self._study.finish(number, pruned=True)
-        self._broker.decide.remote(number, epoch, stop)
+        with self._study.together():
+            # All up to this one: a worker that died between committing and telling has left one behind.
+            stop = [self._study.add_epoch(number, known) for known in epochs[:epoch]][-1]
+            if stop:
+                self._study.finish(number, pruned=True)
         return stop
 
 

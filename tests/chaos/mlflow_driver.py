@@ -160,7 +160,7 @@ def _train(home: Path, number: int, study: Study) -> None:
 @contextmanager
 def _mirrored(study: Study, behind: list[str]) -> Iterator[Callable[[], None]]:
     """As the real driver has it."""
-    thread = MirrorThread(open_store(study.folder.mlruns), lambda: study.view(worked_on=True), study.set_run_ids)
+    thread = MirrorThread(open_store(study.folder.mlruns), lambda: study.glance(worked_on=True), study.set_run_ids)
     thread.poke()
     try:
         yield thread.poke

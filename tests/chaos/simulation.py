@@ -55,7 +55,7 @@ def drive(folder: ExperimentFolder, store: Store | None) -> None:
     with folder.held():
         study, _ = mended(folder.saved, folder)
         study.fill_queue()
-        mirror = MirrorThread(store, lambda: study.view(worked_on=True), study.set_run_ids) if store else None
+        mirror = MirrorThread(store, lambda: study.glance(worked_on=True), study.set_run_ids) if store else None
         poke: Callable[[], None] = mirror.poke if mirror else lambda: None
         while (trial := study.next_trial()) is not None:
             if not study.catch_up(trial.number):

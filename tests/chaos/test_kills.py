@@ -80,7 +80,7 @@ def mirrored(root: Path) -> dict[int, int]:
 def test_killed_a_hundred_times_they_end_as_if_nothing_had_happened(
     place: Path, unbroken: list[tuple[object, ...]]
 ) -> None:
-    assert sum(check(place, range(4), False, unbroken)) >= 100
+    assert sum(check(place, range(8), False, unbroken)) >= 100
 
 
 @pytest.mark.chaos
