@@ -19,7 +19,7 @@ def services(folder: Path, run: Run) -> Course:
     """
     require_linux()
     hooks = aside("epoch.hooks_cost", run)
-    marks = {mark.line: mark for mark, _ in tune(folder, run.batch_size, "--trials", "1", "--epochs", "3")}
+    marks = {mark.line: mark for mark, _ in tune(folder, run.batch_size, "--trials", "1", "--epochs", "4")}
     worker, driver, rays = _an_epoch(marks[FIRST], marks[LAST])
     share = worker / sum(hooks.values())
     of_hooks = {f"of it {part}": share * seconds for part, seconds in hooks.items() if part != "all else"}

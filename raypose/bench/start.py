@@ -29,7 +29,6 @@ from raypose.space.run import Run
 
 PEOPLE, VALIDATED = 16, 8
 MANY = 22_246  # MPII's people
-END = "trial 1 running, epoch 1"
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,10 @@ def command_line(rounds: int) -> Course:
 
 def search(folder: Path) -> Course:
     """`raypose tune` by what it says, until its second trial's first epoch: each stage begins with its line."""
-    marks, megabytes = [Mark("imports and the data's check", time.monotonic(), {})], {}
-    for mark, driver in tune(folder, PEOPLE, "--trials", "2", "--epochs", "1"):
+    marks, megabytes = [Mark("imports and the data's check", time.monotonic(), {})], dict[str, Memory]()
+    for mark, driver in tune(folder, PEOPLE, "--trials", "2", "--epochs", "3"):
         marks.append(mark)
-        if mark.line == END:
+        if not megabytes and _is_end(mark.line):
             megabytes = {"driver": memory(driver), "worker": memory(below_named(driver, WORKER))}
     return Course("raypose tune, by the lines that it prints", list(_stages(marks)), megabytes)
 
@@ -101,8 +100,13 @@ def _stages(marks: Sequence[Mark]) -> Iterator[Stage]:
     """Up to the line that tells of the second trial's first epoch."""
     for mark, following in itertools.pairwise(marks):
         yield Stage(mark.line, following.at - mark.at, sum(following.spent.values()) - sum(mark.spent.values()))
-        if following.line == END:
+        if _is_end(following.line):
             return
+
+
+def _is_end(line: str) -> bool:
+    """Whether the second trial has ended its first epoch, or more, as the screen tells of the latest state only."""
+    return line.startswith("trial 1 ") and not line.endswith("epoch 0")
 
 
 def parts_of_a_start(folder: Path, run: Run) -> Course:
