@@ -74,7 +74,8 @@ class People(MpiiDataset):
 
     def full_init(self) -> None:
         """MMEngine's, which takes seconds for MPII; the trials of a lane share what the first of them has read."""
-        if self._fully_initialized:
+        if self._fully_initialized or not self.serialize_data:
+            super().full_init()
             return
         key = self._files()
         if key not in _read:
