@@ -47,7 +47,7 @@ def test_verdicts_are_optunas_and_do_not_depend_on_how_often_one_asks(name: str,
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
-@pytest.mark.parametrize(("epochs", "first"), [(18, 2), (8, 2), (6, 2), (1, 1), (210, 24)])
+@pytest.mark.parametrize(("epochs", "first"), [(18, 3), (8, 2), (6, 2), (1, 1), (210, 35)])
 def test_by_itself_no_trial_is_stopped_in_its_first_epochs(kind: str, epochs: int, first: int) -> None:
     prune = Prune.model_validate({"pruner": kind})
     assert prune.first(epochs) == first and prune.model_copy(update={"min_epochs": 7}).first(epochs) == 7
