@@ -32,7 +32,7 @@ def bare(run: Run) -> Callable[[], None]:
         config = build_config(run)
         for loader in (config.train_dataloader, config.val_dataloader):
             loader.dataset.type = "MpiiDataset"
-        config.experiment_name = uuid.uuid4().hex
+        config.experiment_name, config.log_level = uuid.uuid4().hex, "ERROR"
         with tempfile.TemporaryDirectory() as config.work_dir:
             Runner.from_cfg(config).train()
 

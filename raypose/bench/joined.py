@@ -3,7 +3,6 @@
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, Literal
 
 import torch
@@ -58,17 +57,13 @@ def _endless(loader: Any) -> Iterator[Any]:
 
 def together(run: Run, count: int, threads: int, batches: int) -> Callable[[], None]:
     """Trains so many batches in all, shared out to `count` trainings at once, each with so many threads."""
-    spawn = multiprocessing.get_context("spawn")
     arguments = ("joined.training", run, "both", batches // count)
-    pools = [ProcessPoolExecutor(1, spawn, turns.prepare, arguments) for _ in range(count)]
-    _all([pool.submit(torch.set_num_threads, threads) for pool in pools])
+    spawn = multiprocessing.get_context("spawn")
+    pools = [spawn.Pool(1, turns.prepare, arguments) for _ in range(count)]  # which end with this process
 
-    def again() -> None:
-        _all([pool.submit(turns.measure, "wall") for pool in pools])
+    def of_all(function: Callable[..., object], argument: object) -> None:
+        for asked in [pool.apply_async(function, (argument,)) for pool in pools]:
+            asked.get()
 
-    return again
-
-
-def _all(futures: list[Future[Any]]) -> None:
-    for future in futures:
-        future.result()
+    of_all(torch.set_num_threads, threads)
+    return lambda: of_all(turns.measure, "wall")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from raypose.bench.curves import CURVES, read_curves
 from raypose.bench.photos import PHOTOS, paint
+from raypose.bench.runs import small_run
 from raypose.bench.search_table import SearchComparison
 from raypose.bench.services import services
 from raypose.bench.start import Course, measure_start
@@ -65,7 +66,7 @@ def bench(part: str, options: Options, told: Told) -> list[Any]:
     """Measure one part. `told` hears how many rounds, or tables, are done, and of how many."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        return [*MEASURES[part](folder, _run(folder, SIZE), options, told)]
+        return [*MEASURES[part](folder, small_run(folder, SIZE, batch_size=BATCH, train_people=PHOTOS), options, told)]
 
 
 def _loading(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
@@ -141,27 +142,6 @@ def on_this_device(run: Run, on_gpu: Mapping[str, Any]) -> Run:
 
     run = replace(run, loader_workers=max(1, (os.cpu_count() or 1) - 1))
     return replace(run, gpu=True, channels_last=False, **on_gpu) if torch.cuda.is_available() else run
-
-
-def _run(folder: Path, size: str, **values: Any) -> Run:
-    return Run(
-        model="rtmpose-n",
-        weights="demo",
-        values={"input_size": size, **values},
-        metric="PCK",
-        epochs=1,
-        batch_size=BATCH,
-        loader_workers=0,
-        amp=False,
-        seed=0,
-        workers=1,
-        gpu=False,
-        data=folder / "data",
-        train_people=PHOTOS,
-        folder=folder,
-        data_digest=str(folder),
-        cache_bytes=10**10,
-    )
 
 
 def _loaders(run: Run) -> dict[str, Way]:

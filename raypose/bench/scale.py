@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from raypose.bench.clock import SimulatedLoop
+from raypose.bench.runs import small_run
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study
@@ -31,7 +32,7 @@ from raypose.tuning.broker import Broker, Message
 from raypose.tuning.lookout import watched
 from raypose.tuning.search import StudyScheduler, StudySearcher
 
-EPOCHS, EPOCH_S = 8, (30.0, 90.0)
+EPOCHS, EPOCH_S, SIZE = 8, (30.0, 90.0), "128x128"
 ROWS = (100, 1_000, 3_000, 10_000, 20_000, 30_000, 40_000, 50_000)
 MEMORY = Path("/dev/shm")
 SPACE: dict[str, Any] = {
@@ -209,7 +210,7 @@ class _Search:
                 return
 
     def _to_run(self, trial: Trial) -> Run:
-        return _run(self._study.folder.trial(trial.number), dict(trial.values))
+        return small_run(self._study.folder.trial(trial.number), SIZE, values=dict(trial.values), epochs=EPOCHS)
 
     def _add_row(self) -> None:
         before, written = self._before
@@ -242,22 +243,3 @@ def _curve(values: Mapping[str, Any], epoch: int) -> float:
     """A learning curve that knows which values are good."""
     loss = abs(math.log10(values["lr"] / 0.01)) + (values["freeze"] != "none") / 2
     return 80.0 * math.exp(-loss) * (1 - 0.6**epoch)
-
-
-def _run(folder: Path, values: dict[str, Any]) -> Run:
-    return Run(
-        model="rtmpose-n",
-        weights="demo",
-        values=values,
-        metric="PCK",
-        epochs=EPOCHS,
-        batch_size=32,
-        loader_workers=0,
-        amp=False,
-        seed=0,
-        workers=1,
-        gpu=True,
-        data=folder,
-        train_people=1,
-        folder=folder,
-    )

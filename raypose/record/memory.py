@@ -12,7 +12,6 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -20,12 +19,10 @@ _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 class StudyMemory(InMemoryStorage):
     """The one study `name` with its `objectives`, pairs of name and max or min; a trial's id here is its number."""
 
-    def __init__(self, url: str, name: str, objectives: Sequence[tuple[str, str]], flushed: bool) -> None:
+    def __init__(self, url: str, name: str, objectives: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         directions = [_DIRECTIONS[mode] for _, mode in objectives]
         self._database = RDBStorage(url)
-        if not flushed:
-            _do_not_flush(self._database)
         try:
             self._row = self._database.get_study_id_from_name(name)
         except KeyError:
@@ -122,14 +119,3 @@ class StudyMemory(InMemoryStorage):
         """A note of Optuna's about the study."""
         super().set_study_system_attr(study_id, key, value)
         self._unwritten.append(lambda to: to.set_study_system_attr(self._row, key, value))
-
-
-def _do_not_flush(database: RDBStorage) -> None:
-    """Let SQLite hand its writes to the system without waiting for the disk.
-
-    A process that is killed loses nothing by that, as the system has them. A machine that loses its power may leave an
-    old or a torn database behind; the epochs and each trial's own record, which are flushed, are what it is made anew
-    from (see mend.py). Waiting would cost four flushes an epoch.
-    """
-    event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    database.engine.dispose()  # those that were opened before

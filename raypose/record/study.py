@@ -25,8 +25,8 @@ from raypose.record.memory import StudyMemory
 from raypose.record.points import Point, points
 from raypose.record.sampling import pruner, sampler
 from raypose.record.storage import KeptTrial, is_sound, keep_trial, kept_of
-from raypose.record.trial_view import trial_view
-from raypose.record.view import RETEST, Epoch, ExperimentState, ExperimentView, TrialView, best_epoch, pareto_front
+from raypose.record.view import RETEST, Epoch, ExperimentView, best_epoch
+from raypose.record.views import Views
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
 
@@ -38,7 +38,6 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.experiment, self.folder = parse_spec(saved["experiment"]), folder
         self._points = points(saved, self.experiment)
-        self._spec = self.experiment.model_dump(mode="json")
         self._key = f"{folder.name}.{saved['uid']}"
         self._own = self.experiment.search.storage == "auto"
         self._several = len(self.experiment.objectives) > 1  # Optuna prunes for one objective only
@@ -55,8 +54,8 @@ class Study:
         """How many trials the study knows."""
         self._ended = sum(t.state.is_finished() for t in trials)
         self._to_resume = deque(t.number for t in trials if t.state == TrialState.RUNNING)
-        self._views: list[TrialView] = []
-        self._changed = set(range(self.drawn))
+        self._views = Views(self._memory, folder, self.experiment, self._key)
+        self._views.changed(range(self.drawn))
         self._to_keep: list[int] = []
         self._lock, self._depth = threading.RLock(), 0  # the threads that show and mirror the study look at it too
 
@@ -64,7 +63,7 @@ class Study:
         """The study in its storage. Raises DamagedError if the experiment's own database cannot be read."""
         url = self.folder.study_url if self._own else self.experiment.search.storage
         try:
-            return StudyMemory(url, self._key, self.experiment.objectives, flushed=not self._own)
+            return StudyMemory(url, self._key, self.experiment.objectives)
         except (SQLAlchemyError, StorageInternalError) as fault:
             if self._own and not is_sound(self.folder.study_file):
                 raise DamagedError(self.folder.study_file, f"`raypose restore {self.folder.name}` mends it") from fault
@@ -95,7 +94,7 @@ class Study:
         space, given = self.experiment.space, point.get("given", {})
         inside = {k: v for k, v in given.items() if k in space and space[k].contains(v)}
         self._study.enqueue_trial(inside, user_attrs=dict(point))
-        self._changed.add(self.drawn)
+        self._views.changed([self.drawn])
         self.drawn += 1
 
     def put_back(self, kept: KeptTrial | None) -> None:
@@ -166,7 +165,7 @@ class Study:
         trial.set_user_attr("values", values)
         self._live[trial.number] = trial
         self._to_keep.append(trial.number)
-        self._changed.add(trial.number)
+        self._views.changed([trial.number])
         self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
         return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
 
@@ -180,7 +179,7 @@ class Study:
         if not self._is_finished(number):
             with self.together():
                 self._live[number].set_user_attr("attempts", self._attempts_before[number] + attempt)
-                self._changed.add(number)
+                self._views.changed([number])
 
     def _is_finished(self, number: int) -> bool:
         return self._trial(number).state.is_finished()
@@ -193,7 +192,7 @@ class Study:
         if self._is_finished(number):
             return True
         with self.together():
-            self._changed.add(number)
+            self._views.changed([number])
             return not self._several and self._is_behind(number, epoch)
 
     def _is_behind(self, number: int, epoch: Epoch) -> bool:
@@ -245,57 +244,25 @@ class Study:
             self._live.pop(number, None)
             self._ended += 1
             self._to_keep.append(number)
-            self._changed.add(number)
+            self._views.changed([number])
 
     def set_run_ids(self, run_ids: Mapping[int, str]) -> None:
         """Keep the MLflow run of each trial; of the study, since a finished trial takes no more notes."""
         with self.together():
             for number, run_id in run_ids.items():
-                if self._run_id(number) != run_id:
-                    self._memory.set_study_user_attr(self._memory.study, f"run_id/{number}", run_id)
-                    self._changed.add(number)
-
-    def _run_id(self, number: int) -> str | None:
-        run_id: str | None = self._memory.get_study_user_attrs(self._memory.study).get(f"run_id/{number}")
-        return run_id
+                self._views.set_run_id(number, run_id)
 
     def view(self, worked_on: bool) -> ExperimentView:
         """The experiment as plain values, with its final if it has one, looked at anew with all that lies on disk."""
         with self._lock:
-            self._changed.update(range(self.drawn))
+            self._views.changed(range(self.drawn))
             return self.glance(worked_on)
 
     def glance(self, worked_on: bool) -> ExperimentView:
         """The same for whoever looks often: a trial in which nothing has happened since is the same object again."""
         with self._lock:
-            trials, ended = self._trial_views(), self._ended
-        final, verdict = self._final(worked_on), self.folder.verdict
-        finished = len(trials) >= self.total and ended == len(trials)
-        if self.experiment.final or self.folder.parent:  # the last word is the verdict
-            finished = finished and (verdict or final and final.verdict) is not None
-        state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
-        return ExperimentView(
-            name=self.folder.name,
-            key=self._key,
-            state=state,
-            metric=self.experiment.primary,
-            total=self.total,
-            epochs=self.experiment.train.epochs,
-            folder=self.folder.path,
-            spec=self._spec,
-            trials=trials,
-            objectives=self.experiment.objectives,
-            front=pareto_front(trials, self.experiment.objectives) if self._several else (),
-            final=final,
-            verdict=verdict,
-        )
-
-    def _trial_views(self) -> tuple[TrialView, ...]:
-        for number in sorted(self._changed):
-            frozen, folder = self._trial(number), self.folder.trial(number)
-            self._views[number : number + 1] = [trial_view(frozen, folder, self.experiment, self._run_id(number))]
-        self._changed.clear()
-        return tuple(self._views)
+            trials, ended = self._views.trials(), self._ended
+        return self._views.experiment(trials, self.total, ended, worked_on, self._final(worked_on))
 
     def _final(self, worked_on: bool) -> ExperimentView | None:
         final = self.folder.final

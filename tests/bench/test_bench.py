@@ -1,6 +1,7 @@
 """`raypose bench` measures what it says, on pictures like MPII's."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -12,8 +13,9 @@ import pytest
 
 from raypose.bench.photos import PHOTOS, paint
 from raypose.bench.processes import counted, memory
+from raypose.bench.runs import small_run
 from raypose.bench.stopwatch import Stopwatch
-from raypose.bench.turns import row_of
+from raypose.bench.turns import compare, row_of
 from raypose.datasets.mpii import TRAIN
 
 
@@ -84,6 +86,13 @@ def test_starts_are_measured() -> None:
     assert spent["together"] < spent["the first trial's"] / 2 and spent["annotations"] < 0.1
     lane, second, _, run, _ = (stage["cpu_seconds"] for stage in trials["stages"])
     assert second < lane / 3 and second < run / 3
+
+
+def test_trainings_at_once_are_measured_and_end_with_what_measures_them(tmp_path: Path) -> None:
+    paint(tmp_path / "data")
+    run = small_run(tmp_path, "64x64", batch_size=8, train_people=PHOTOS)
+    (row,) = compare({"two": ("joined.together", run, 2, 1, 4)}, 4 * 8, 1, lambda done, rounds: None, "wall")
+    assert row.per_second > 0 and not multiprocessing.active_children()
 
 
 @pytest.mark.slow

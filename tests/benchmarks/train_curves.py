@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def main() -> None:
 def _train(point: tuple[Path, str, str, float]) -> None:
     import torch
 
+    from raypose.bench.runs import small_run
     from raypose.errors import RayposeError
     from raypose.training.train import train
 
@@ -63,7 +65,9 @@ def _train(point: tuple[Path, str, str, float]) -> None:
         return False
 
     try:
-        train(_run(folder / "data", trial, {"input_size": size, "freeze": freeze, "lr": lr}), report)
+        values = {"input_size": size, "freeze": freeze, "lr": lr}
+        run = small_run(folder, size, values=values, folder=trial, epochs=EPOCHS)
+        train(replace(run, batch_size=BATCH, train_people=TRAIN_PEOPLE), report)
     except RayposeError as fault:
         error = str(fault)
     shutil.rmtree(trial)
@@ -72,29 +76,6 @@ def _train(point: tuple[Path, str, str, float]) -> None:
     curve["pck"] = [round(pck, 2) for pck, _ in figures]
     curve["cpu_seconds"] = [round(seconds, 2) for _, seconds in figures]
     file.write_text(json.dumps(curve))
-
-
-def _run(data: Path, trial: Path, values: dict[str, Any]) -> Any:
-    from raypose.space.run import Run
-
-    return Run(
-        model="rtmpose-n",
-        weights="demo",
-        values=values,
-        metric="PCK",
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        loader_workers=0,
-        amp=False,
-        seed=0,
-        workers=1,
-        gpu=False,
-        data=data,
-        train_people=TRAIN_PEOPLE,
-        folder=trial,
-        data_digest=str(data),
-        cache_bytes=10**10,
-    )
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from tests.test_tables import trial as trial_view
 ONE = (("PCK", "max"),)
 
 
-def opened(folder: Path, flushed: bool = False) -> StudyMemory:
-    return StudyMemory(f"sqlite:///{folder / 'study.db'}", "exp", ONE, flushed)
+def opened(folder: Path) -> StudyMemory:
+    return StudyMemory(f"sqlite:///{folder / 'study.db'}", "exp", ONE)
 
 
 def told(memory: StudyMemory) -> list[Any]:
