@@ -14,33 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read by Ray when it is imported or started, in this process and in those it starts.
-os.environ |= {
-    name: os.environ.get(name, value)
-    for name, value in {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker builds an environment of its own
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed
-        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",  # and one that hangs
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),  # on 2 CPUs Ray warns of 8
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the record is the truth; Tune's own state is never read back
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }.items()
-}
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every worker's imports take three times as long
+import ray
+from ray._private import ray_constants
 
-import ray  # noqa: E402
-from ray._private import ray_constants  # noqa: E402
-
-from raypose.errors import InputError, ResourceError, Stopped  # noqa: E402
-from raypose.space.sections import Resources  # noqa: E402
+from raypose.errors import InputError, ResourceError, Stopped
+from raypose.space.sections import Resources
 
 WORKER_MEMORY = 3 * 2**30
 """Bytes that a worker and the processes Ray Train starts beside it need, measured on CPU workers."""

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 
 from raypose.bench import scale
 from raypose.bench.clock import SimulatedLoop
+from raypose.bench.runs import small_run
 from raypose.record.study import Study, read_view
 from raypose.tuning.broker import Broker
 from raypose.tuning.search import StudyScheduler, StudySearcher
@@ -62,7 +63,9 @@ def search(folder: Path, looked: Callable[[Study], Any]) -> list[dict[str, int]]
     """A search trial by trial, `LANES` of them at once; what each of its results took."""
     study = Study(*scale._made(folder, TRIALS))
     study.fill_queue()
-    searcher = StudySearcher(study, None, lambda trial: scale._run(folder, dict(trial.values)), lambda: False)
+    searcher = StudySearcher(
+        study, None, lambda trial: small_run(folder, "64x64", values=dict(trial.values)), lambda: False
+    )
     scheduler = StudyScheduler(study, lambda *_: None, lambda: looked(study))
     running, counted, operations = dict[int, tuple[int, dict[str, Any]]](), list[dict[str, int]](), Operations()
 
@@ -95,7 +98,7 @@ def search(folder: Path, looked: Callable[[Study], Any]) -> list[dict[str, int]]
 
 @pytest.fixture(scope="module")
 def counted() -> list[dict[str, int]]:
-    """A whole search, looked at after every message; in memory where there is one, as nothing is flushed there."""
+    """A whole search, looked at after every message; in memory where there is one, as it needs no disk."""
     with tempfile.TemporaryDirectory(dir=scale.MEMORY if scale.MEMORY.is_dir() else None) as folder:
         return search(Path(folder), lambda study: study.glance(worked_on=True))
 
