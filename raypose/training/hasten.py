@@ -22,11 +22,13 @@ from mmpose.datasets.transforms import (
     YOLOXHSVRandomAug,
 )
 from mmpose.engine.hooks import ExpMomentumEMA
+from mmpose.models import RTMCCHead
 from mmpose.registry import TRANSFORMS
 
 from raypose.space.run import Run
 from raypose.training.ema import AverageAtOnce
 from raypose.training.layout import lay_out_by_pixel
+from raypose.training.small_map import SmallMapHead
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
 from raypose.training.views import let_in_maps
 from raypose.training.warp import LoadLater, MirrorLater, PadBox, TurnBox, WarpOnce
@@ -54,6 +56,8 @@ def hastened(config: Config, run: Run) -> Config:
         _replace_transforms(config)
     if run.channels_last:
         lay_out_by_pixel(config)
+        if config.model.head.type == RTMCCHead.__name__:
+            config.model.head.type = SmallMapHead.__name__
     if run.fused:
         _fuse(config)
     if run.cached_views:

@@ -36,12 +36,18 @@ def rate_factors(model: nn.Module, values: Mapping[str, Value]) -> dict[nn.Param
 
 
 def scale_rates(optimizer: Optimizer, factors: Mapping[nn.Parameter, float]) -> None:
-    """Multiply the factors onto the groups' LR; a group whose parameters differ in theirs is split."""
-    groups, optimizer.param_groups = optimizer.param_groups, []
-    for group in groups:
-        for factor in dict.fromkeys(factors[parameter] for parameter in group["params"]):
-            alike = [parameter for parameter in group["params"] if factors[parameter] == factor]
-            optimizer.add_param_group({**group, "params": alike, "lr": group["lr"] * factor})
+    """Multiply the factors onto the groups' LR; parameters with the same settings become one group.
+
+    MMEngine's constructor makes a group of each parameter, and optimizers step group by group.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            settings = {**group, "params": [], "lr": group["lr"] * factors[parameter]}
+            groups.setdefault(repr(settings), settings)["params"].append(parameter)
+    optimizer.param_groups = []
+    for settings in groups.values():
+        optimizer.add_param_group(settings)
 
 
 def check_groups(model: nn.Module, knobs: Iterable[str]) -> None:

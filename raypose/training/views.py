@@ -32,6 +32,7 @@ from raypose.training.freeze import fingerprint
 from raypose.training.layout import lay_out_by_pixel, makes_nothing_but_numbers
 from raypose.training.maps import MapsEstimator, collate_nothing
 from raypose.training.schedule import unfreeze_epoch
+from raypose.training.small_map import SmallMapHead
 from raypose.training.view_maker import LABELLED, PACKED, Eyes, Stage, see_training, see_validation
 from raypose.training.viewed import ViewedPeople
 
@@ -86,7 +87,8 @@ def hindrance(config: Config, model: nn.Module, run: Run) -> str | None:
         return f"{learning} is not frozen; freeze the backbone"
     if not run.cache_bytes:
         return "train.cache_gb is 0"
-    known = type(model) in (TopdownPoseEstimator, MapsEstimator) and type(getattr(model, "head", None)) is RTMCCHead
+    own = (TopdownPoseEstimator, MapsEstimator), (RTMCCHead, SmallMapHead)
+    known = type(model) in own[0] and type(getattr(model, "head", None)) in own[1]
     if not known or not makes_nothing_but_numbers(config):
         return "it is for RTMPose as MMPose's own configs have it; this one has a model or preprocessor of another kind"
     if not all(_labels_last(stage.pipeline) for stage in _stages(config, run)):

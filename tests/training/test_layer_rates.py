@@ -147,6 +147,13 @@ def test_a_group_of_several_parameters_is_split() -> None:
     assert found == [([first, third], 0.5, 0.5), ([second], 2.0, 0.5)]
 
 
+def test_parameters_with_the_same_settings_are_one_group(make_run: MakeRun, tmp_path: Path) -> None:
+    with built(make_run(RATED), tmp_path) as runner:
+        groups = runner.build_optim_wrapper(runner.cfg.optim_wrapper).optimizer.param_groups
+    settings = [(group["lr"], group["weight_decay"]) for group in groups]
+    assert len(settings) == len(set(settings)) and len(settings) < 20
+
+
 def own_config(make_run: MakeRun, folder: Path, rules: dict[str, Any], **changes: Any) -> Run:
     """A run of a config that brings `paramwise_cfg` of its own."""
     config = base_config("rtmpose-n")
