@@ -42,11 +42,7 @@ def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = Fal
 
     keys = {"trials": "search.trials", "epochs": "train.epochs"}
     overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
-    for setting in settings or []:
-        key, separator, value = setting.partition("=")
-        if not separator or not key:
-            raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as train.batch_size=16")
-        overrides[key] = value
+    overrides |= split_settings(settings or [], "train.batch_size=16")
     experiment = load_spec(spec, overrides)
     words = {"data": ("demo",), "test": (), "weights": ("demo", "none", "official"), "model": PRESETS}
     paths = {
@@ -55,6 +51,17 @@ def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = Fal
         if isinstance(value := getattr(experiment, name), str) and value not in known and "://" not in value
     }
     return trusting(experiment.model_copy(update=paths), trust)
+
+
+def split_settings(settings: list[str], example: str) -> dict[str, str]:
+    """The texts of --set by their keys. Raises InputError, with an example, for one that is not KEY=VALUE."""
+    pairs = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as {example}")
+        pairs[key] = value
+    return pairs
 
 
 def open_console(stderr: bool = False) -> Console:

@@ -26,6 +26,7 @@ __all__ = ["Style", "ensure_demo", "render_demo"]
 Split = Literal["train", "val"]
 Progress = Callable[[int, int], None]
 
+DEMO_FOLDER = Path("data/demo")  # where `demo` is, below the current folder
 RECIPE = 1  # raise it whenever the same seed draws other pictures
 STAMP = "demo.json"
 _STAGING = ".partial"  # the end of the names of folders that are not yet, or no longer, a demo set

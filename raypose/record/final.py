@@ -5,7 +5,7 @@ trials and the base config again with other seeds, tests every repetition's weig
 """
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from raypose.space.schema import Experiment
 from raypose.space.sections import Prune
 
 RESAMPLES = 2000
-Hits = dict[str, list[int]]
+Hits = Mapping[str, Sequence[float]]
 """Joints `found` and joints `counted` of each image, in one order."""
 
 
@@ -97,31 +97,32 @@ def _hits(trials: Iterable[TrialView]) -> Hits:
     return {key: np.sum([i[key] for i in images], axis=0).tolist() for key in ("found", "counted")}
 
 
-def interval(hits: Hits) -> list[float]:
-    """95 % interval of 100 * found / counted over resampled images, in percent."""
-    return _bootstrap(hits)
+def interval(*hits: Hits) -> list[float]:
+    """95 % interval of 100 * found / counted over resampled images, in percent; of several hits, of their mean."""
+    return _bootstrap([(1 / len(hits), each) for each in hits])
 
 
 def compare(ours: Hits, base: Hits) -> dict[str, Any]:
     """What was gained over the base config on the same images, in points of percent, with its interval."""
-    return {"gain": _figure(ours) - _figure(base), "gain_interval": _bootstrap(ours, base)}
+    return {"gain": _figure(ours) - _figure(base), "gain_interval": _bootstrap([(1, ours), (-1, base)])}
 
 
-def _figure(hits: Mapping[str, list[int]]) -> float:
+def _figure(hits: Hits) -> float:
     return 100 * sum(hits["found"]) / sum(hits["counted"])
 
 
-def _bootstrap(*compared: Hits) -> list[float]:
+def _bootstrap(terms: Sequence[tuple[float, Hits]]) -> list[float]:
+    """Of the sum of figures, each times its factor, over the same images."""
     from scipy.stats import bootstrap  # here, as it takes a second that every verb would wait for
 
-    arrays = [np.asarray(hits[key]) for hits in compared for key in ("found", "counted")]
+    factors = [factor for factor, _ in terms]
+    arrays = [np.asarray(hits[key]) for _, hits in terms for key in ("found", "counted")]
 
-    def difference(*drawn: NDArray[Any], axis: int) -> Any:
+    def total(*drawn: NDArray[Any], axis: int) -> Any:
         sums = [values.sum(axis=axis) for values in drawn]
-        figures = [100 * found / counted for found, counted in zip(sums[::2], sums[1::2], strict=True)]
-        return figures[0] - figures[1] if len(figures) > 1 else figures[0]
+        with np.errstate(invalid="ignore"):  # where none of the drawn images counts, there is no figure
+            figures = [100 * found / counted for found, counted in zip(sums[::2], sums[1::2], strict=True)]
+        return sum(factor * figure for factor, figure in zip(factors, figures, strict=True))
 
-    drawn = bootstrap(
-        arrays, difference, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0
-    )
+    drawn = bootstrap(arrays, total, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0)
     return [float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)]

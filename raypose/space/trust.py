@@ -45,11 +45,16 @@ def trusting(experiment: Experiment, trust: bool) -> Experiment:
     """
     if experiment.trust_config is not None:
         raise SpecError(["trust_config: only the command line can say what to trust; take it out: --trust-config"])
-    found = config_sha256(experiment.model)
+    return experiment.model_copy(update={"trust_config": trusted(experiment.model, trust)})
+
+
+def trusted(model: str, trust: bool) -> str | None:
+    """`config_sha256` of a config that may be run. Raises SpecError if it is none of MMPose's and nobody trusts it."""
+    found = config_sha256(model)
     if found and not trust:
         text = "a config is a program, and this is none of MMPose's: read it, and add --trust-config to run it"
-        raise SpecError([f"model: {experiment.model}: {text}"])
-    return experiment.model_copy(update={"trust_config": found})
+        raise SpecError([f"model: {model}: {text}"])
+    return found
 
 
 def require_trusted(experiment: Experiment) -> None:

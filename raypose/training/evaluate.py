@@ -2,13 +2,13 @@
 
 import dataclasses
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmpose.evaluation.functional import keypoint_pck_accuracy
+from mmengine.runner import Runner
 from mmpose.evaluation.metrics import MpiiPCKAccuracy
 from mmpose.registry import METRICS
 
@@ -23,7 +23,9 @@ from raypose.training.checkpoint import WEIGHTS
 from raypose.training.config import build_config
 from raypose.training.hasten import hastened
 from raypose.training.model import build_model
+from raypose.training.predictions import Hits, Predictions, gathered
 from raypose.training.runner import build_runner, registered
+from raypose.training.weights import Loaded
 
 # MPII's joints by the figure that counts them; PCK leaves out pelvis (6) and thorax (7).
 COUNTED = {
@@ -39,18 +41,6 @@ ALL_COUNTED = tuple(joint for joint in range(16) if joint not in (6, 7))
 
 
 @dataclasses.dataclass(frozen=True)
-class Hits:
-    """For each image, in order of their names: joints found and joints labelled that a figure counts, of all people.
-
-    PCK and PCK@0.1 are 100 * sum(found) / sum(counted); of a pair of joints MMPose weighs left and right alike.
-    """
-
-    names: list[str]
-    found: list[int]
-    counted: list[int]
-
-
-@dataclasses.dataclass(frozen=True)
 class Score:
     """What weights reach: MpiiPCKAccuracy's figures, in percent, and on rank 0 the hits behind the run's own metric."""
 
@@ -60,8 +50,9 @@ class Score:
 
 @METRICS.register_module()
 class MpiiHits(MpiiPCKAccuracy):
-    """MMPose's PCKh, which also keeps, on rank 0, what one `figure` counts as found on each image."""
+    """MMPose's PCKh, which also keeps, on rank 0, all predictions, and what one `figure` counts as found."""
 
+    predictions: Predictions
     hits = Hits([], [], [])
 
     def __init__(self, figure: str = "PCK") -> None:
@@ -73,31 +64,14 @@ class MpiiHits(MpiiPCKAccuracy):
         """Note the image beside each result."""
         super().process(data_batch, data_samples)
         for result, sample in zip(self.results[-len(data_samples) :], data_samples, strict=True):
-            result["image"] = Path(sample["img_path"]).name
+            result["image"] = sample["img_path"]
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """MMPose's figures over all ranks' results."""
-        found: Counter[str] = Counter()
-        counted: Counter[str] = Counter()
-        for result in results:
-            joints = self._joints(result)
-            found[result["image"]] += sum(joint == 1 for joint in joints)
-            counted[result["image"]] += sum(joint >= 0 for joint in joints)
-        names = sorted(counted)
-        self.hits = Hits(names, [found[name] for name in names], [counted[name] for name in names])
+        self.predictions = gathered(results)
+        self.hits = self.predictions.hits(self.joints, self.distance)
         metrics: dict[str, float] = super().compute_metrics(results)
         return metrics
-
-    def _joints(self, person: dict[str, Any]) -> list[float]:
-        """Of each joint that counts: 1 found, 0 not found, -1 not labelled; by the arithmetic of MMPose's PCK."""
-        accuracy, _, _ = keypoint_pck_accuracy(
-            person["pred_coords"] + 1.0,  # MPII counts pixels from 1
-            person["gt_coords"],
-            person["mask"],
-            self.distance,
-            person["head_size"].copy(),  # which is written to
-        )
-        return [float(accuracy[joint]) for joint in self.joints]
 
 
 def evaluate(run: Run, part: Part = "val") -> dict[str, float]:
@@ -110,6 +84,18 @@ def score(run: Run, part: Part = "val") -> Score:
 
     Raises DataError for a part without images.
     """
+    with validation(run, part) as (runner, _):
+        metrics = runner.val()
+        (evaluator,) = runner.val_loop.evaluator.metrics
+    return Score({figure: float(value) for figure, value in metrics.items()}, evaluator.hits)
+
+
+@contextmanager
+def validation(run: Run, part: Part) -> Iterator[tuple[Runner, Loaded]]:
+    """MMEngine's Runner, whose `val` evaluates `run.weights` on a part by MpiiHits, and what was loaded of them.
+
+    Raises DataError for a part without images.
+    """
     config = build_config(run)
     config.val_evaluator = {"type": MpiiHits.__name__, "figure": run.metric}
     if part == "test":
@@ -117,11 +103,8 @@ def score(run: Run, part: Part = "val") -> Score:
     config = hastened(config, run)
     with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
         config.experiment_name = name
-        model, _, _ = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
-        runner = build_runner(config, model, run, work_dir)
-        metrics = runner.val()
-        (evaluator,) = runner.val_loop.evaluator.metrics
-    return Score({figure: float(value) for figure, value in metrics.items()}, evaluator.hits)
+        model, _, loaded = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
+        yield build_runner(config, model, run, work_dir), loaded
 
 
 def retest(run: Run) -> None:

@@ -89,7 +89,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file or URL; a pickle that asks for more than tensors is refused."""
     try:
         with torch.serialization.safe_globals(_ARRAYS):
-            state = _read(DEMO_WEIGHTS if source == "demo" else fetched(source))
+            state = _read(weights_file(source))
     except WeightsError:
         raise
     except FileNotFoundError as fault:
@@ -106,6 +106,11 @@ def read_weights(source: str) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise WeightsError(f"weights: {source}: its state_dict is no dict of tensors")
     return {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+
+
+def weights_file(source: str) -> Path:
+    """The file that `demo`, a path or a URL names. Raises as `fetched` does."""
+    return DEMO_WEIGHTS if source == "demo" else fetched(source)
 
 
 def _read(path: Path) -> Any:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from raypose.datasets.demo import DEMO_FOLDER as DEMO_FOLDER  # for the driver
 from raypose.datasets.demo import ensure_demo
 from raypose.datasets.mpii import Report, require_sound
 from raypose.errors import SpecError
@@ -23,7 +24,6 @@ from raypose.space.schema import Experiment
 from raypose.space.trial import Trial
 from raypose.tuning.cluster import Capacity
 
-DEMO_FOLDER = Path("data/demo")
 Ask = Callable[..., Any]
 
 

@@ -26,8 +26,9 @@ from raypose.space.run import Run
 from raypose.training.base import FIGURES, MPII_CONFIG
 from raypose.training.checkpoint import WEIGHTS
 from raypose.training.config import build_config
-from raypose.training.evaluate import RETEST, Hits, MpiiHits, evaluate, retest, score
+from raypose.training.evaluate import RETEST, MpiiHits, evaluate, retest, score
 from raypose.training.model import build_model
+from raypose.training.predictions import Hits
 from raypose.training.weights import read_weights
 
 MakeRun = Callable[..., Run]

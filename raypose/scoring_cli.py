@@ -1,0 +1,145 @@
+"""The verb `raypose test`: how good trained weights are, on one data set or several. Runs in: command line.
+
+Heavy stages are imported inside it, so that help and wrong options are instant.
+"""
+
+import dataclasses
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raypose.errors import InputError, WeightsError
+from raypose.options import (
+    DEFAULT_MLRUNS,
+    Json,
+    Mlruns,
+    TrustConfig,
+    open_console,
+    print_json,
+    split_settings,
+)
+
+PRESET = "rtmpose-n"  # of the demo weights
+FILES = (".pth", ".pt", ".safetensors")
+
+
+def test(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHTS|EXP|EXP/N",
+            help="demo, a file or URL of weights, an experiment (its winner), or one of its trials.",
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="demo, or a folder in MPII layout; may be repeated. Default: the experiment's own, or demo."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all that was found into this file (.json).")] = None,
+    show_dir: Annotated[Path | None, typer.Option(help="Draw predictions over photos into this folder.")] = None,
+    interval: Annotated[int, typer.Option(help="Draw every so many photos.", min=1)] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A knob's value: --set input_size=192x192")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="What the weights are of: rtmpose-n (default), t, s, m, l, x, or the path of a config."),
+    ] = None,
+    trust: TrustConfig = False,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Compare with official (MMPose's published figures on MPII), or with a file of --out."),
+    ] = None,
+    mlruns: Mlruns = DEFAULT_MLRUNS,
+    as_json: Json = False,
+) -> None:
+    """Test weights: PCKh of all joints at half and at a tenth of a head, its curve, and 95 % intervals over images.
+
+    An experiment's weights are tested with the values of their trial. Its winner, on its own data, is also tested on
+    the images that no trial saw, if it has some. AUC is the area under the curve from 0 to half a head.
+
+    --json prints what --out writes: weights, model, values, machine, and of each data set its folder and digest,
+    people, figures, intervals, curve, and the hits of PCK on each image.
+
+    Example: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
+    """
+    from raypose.against import read_against, references
+    from raypose.screen import LiveScreen
+
+    earlier = read_against(against) if against else None
+    _require_writable(out, show_dir)
+    subject = _subject(what, model, trust, settings or [], mlruns.absolute())
+    with LiveScreen(open_console(stderr=True)).open() as screen:
+        sets = _sets(subject, data, screen)
+        found = _found(subject, sets, show_dir, interval, screen)
+    if out:
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(found)
+        return
+    from raypose.scored import against_text, scores_text
+
+    console = open_console()
+    console.print(scores_text(found))
+    for tested, reference in zip(found["sets"], references(found, earlier) if against else (), strict=False):
+        console.print(against_text(tested, reference), soft_wrap=True)
+
+
+def _found(subject: Any, sets: list[Any], show_dir: Path | None, interval: int, screen: Any) -> dict[str, Any]:
+    """What --out writes."""
+    from raypose.tracking.environment import environment
+
+    screen.say("loading PyTorch and MMPose")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what MMPose and PyTorch will change some day
+        from raypose.training.testing import test_all
+
+        return {**test_all(subject, sets, show_dir, interval, screen), "machine": environment()}
+
+
+def _require_writable(out: Path | None, show_dir: Path | None) -> None:
+    """Raise InputError, before hours of work, for a place where nothing can be written."""
+    if out and (os.path.isdir(out) or not os.path.isdir(out.absolute().parent)):
+        raise InputError(f"--out: {out}: no file can be written there; name one in a folder that exists")
+    if show_dir and os.path.exists(show_dir) and not os.path.isdir(show_dir):
+        raise InputError(f"--show-dir: {show_dir}: is a file; name a folder")
+
+
+def _subject(what: str, model: str | None, trust: bool, settings: list[str], mlruns: Path) -> Any:
+    """The weights that are meant, and what they are of; options lie over what an experiment says."""
+    from raypose.record.subject import Subject, find_subject
+    from raypose.space.trust import trusted
+    from raypose.space.values import parse_values
+
+    values = parse_values(split_settings(settings, "input_size=192x192"), "--set")
+    is_file = what == "demo" or "://" in what or what.endswith(FILES) or os.path.isfile(what)
+    if not is_file:
+        if model:
+            raise InputError(f"--model: {what} is an experiment, whose model is known; leave it out")
+        found = find_subject(mlruns, what)
+        return dataclasses.replace(found, values={**found.values, **values})
+    here = "://" not in what and what != "demo"
+    if here and not os.path.isfile(what):
+        raise WeightsError(f"{what}: no such file of weights")
+    trusted(model or PRESET, trust)
+    return Subject(Path(what).name, str(Path(what).absolute()) if here else what, model or PRESET, values)
+
+
+def _sets(subject: Any, data: list[str] | None, screen: Any) -> list[Any]:
+    """The data sets that are named, or an experiment's own: for its winner also what no trial saw."""
+    from raypose.datasets.mpii import require_sound
+    from raypose.datasets.people_set import PeopleSet, named_set
+
+    if data or not subject.data:
+        return [named_set(name, screen.say, screen.progress) for name in data or ["demo"]]
+    report = require_sound(subject.data)
+    sets = [PeopleSet(str(subject.data), report, "val", subject.held_out)]
+    if subject.is_winner and subject.held_out:
+        sets.append(PeopleSet(f"{subject.data}, held out", report, "test", subject.held_out))
+    if subject.is_winner and subject.unseen:
+        sets.append(PeopleSet(str(subject.unseen), require_sound(subject.unseen)))
+    return sets
