@@ -137,6 +137,8 @@ def _sets(subject: Any, data: list[str] | None, screen: Any) -> list[Any]:
     if data or not subject.data:
         return [named_set(name, screen.say, screen.progress) for name in data or ["demo"]]
     report = require_sound(subject.data)
+    if report.digest != subject.digest:
+        screen.say(f"warning: {subject.data} no longer holds what {subject.name} was trained on")
     sets = [PeopleSet(str(subject.data), report, "val", subject.held_out)]
     if subject.is_winner and subject.held_out:
         sets.append(PeopleSet(f"{subject.data}, held out", report, "test", subject.held_out))

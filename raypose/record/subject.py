@@ -21,6 +21,7 @@ class Subject:
 
     Trials were chosen by the validation people of the folder `data`, without the share `held_out` of its images. What
     no trial saw, that share or the folder `unseen`, is for the winner alone: who looks at more trials there chooses.
+    `digest` tells what the folder held then.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Subject:
     model: str
     values: Mapping[str, Value]
     data: Path | None = None
+    digest: str = ""
     held_out: float = 0.0
     unseen: Path | None = None
     is_winner: bool = False
@@ -54,6 +56,7 @@ def find_subject(mlruns: Path, name: str) -> Subject:
         model=experiment.model,
         values=values,
         data=Path(saved["data"]["folder"]),
+        digest=saved["data"]["digest"],
         held_out=experiment.test if isinstance(experiment.test, float) else 0.0,
         unseen=Path(experiment.test) if isinstance(experiment.test, str) else None,
         is_winner=not number,

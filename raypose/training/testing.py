@@ -39,7 +39,7 @@ def test_all(
         entries.append(_entry(each, scores))
         if pictures:
             screen.say(f"drawing predictions into {pictures}")
-            folder = pictures / f"{number}_{Path(each.name).name}" if len(sets) > 1 else pictures
+            folder = pictures / f"{number}_{each.report.folder.name}" if len(sets) > 1 else pictures
             draw_predictions(predictions, folder, interval, screen.progress)
     file = weights_file(subject.weights)
     return {

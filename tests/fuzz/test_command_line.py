@@ -93,8 +93,10 @@ SPECS = st.sampled_from([LR, "broken.yaml", "nix.yaml", ".", "file/x.yaml", ""])
 OPTIONS: dict[str, Any] = {
     **dict.fromkeys(["--name", "--from"], NAMES),
     **dict.fromkeys(["--model", "--weights", "--address"], WORDS),
-    **dict.fromkeys(["--trials", "--epochs", "--sampled", "--trial", "--steps", "--port"], st.sampled_from(NUMBERS)),
-    **dict.fromkeys(["--plot", "--mlruns"], WORDS),
+    **dict.fromkeys(
+        ["--trials", "--epochs", "--sampled", "--trial", "--steps", "--port", "--interval"], st.sampled_from(NUMBERS)
+    ),
+    **dict.fromkeys(["--plot", "--mlruns", "--against", "--out", "--show-dir"], WORDS),
     "--set": SETTINGS,
     **dict.fromkeys(["--json", "--write", "--deep", "--help", "--nope", "-h", "--jso", ""], st.none()),
 }
@@ -104,6 +106,7 @@ VERBS = {
     "tune": [*SHARED, "--name", "--from", "--trials", "--epochs", "--mlruns", "--address"],
     "plan": [*SHARED, "--trials", "--epochs", "--sampled", "--trial", "--plot", "--json"],
     "lr-range": [*SHARED, "--steps", "--plot", "--write", "--json"],
+    "test": ["--set", "--model", "--against", "--out", "--show-dir", "--interval", "--mlruns", "--json"],
     "restore": ["--mlruns", "--address"],
     "show": ["--mlruns", "--json"],
     "list": ["--mlruns", "--json"],
@@ -119,6 +122,8 @@ def arguments(draw: st.DrawFn, specs: st.SearchStrategy[str]) -> list[str]:
     line = verb.split(" ") if verb.startswith("data ") else [verb]
     if own[:1] == ["--model"]:
         line += [draw(specs), "--data", draw(st.sampled_from(["nowhere", "file", "\udcff", "", "broken.yaml"]))]
+    elif verb == "test":
+        line += [draw(WORDS | NAMES), "--data", draw(st.sampled_from(["nowhere", "file", ""]))]
     elif verb in ("restore", "show"):
         line.append(draw(NAMES))
     elif verb == "data check":
