@@ -52,28 +52,24 @@ class SetScore:
         return f"{unit} of {self.people} people in annotated boxes; {counted} of {all_joints} joints count{without}"
 
 
-def parse_sets(texts: Sequence[str]) -> list[DataSet]:
-    """The sets that an option's values name. Raises DataError for one without a folder, or two of one format."""
-    sets = [_parse(text) for text in texts]
-    for number, one in enumerate(sets):
-        if one.format in {other.format for other in sets[:number]}:
-            raise DataError(f"{one}: the second set of its format: test those one after another")
-    return sets
-
-
-def _parse(text: str) -> DataSet:
+def parse_set(text: str) -> DataSet:
+    """The set that an option's value names: coco:DIR, or DIR for mpii:DIR. Raises DataError for anything else."""
     found = next((name for name in FORMATS if text.startswith(f"{name}:")), None)
     folder = text.removeprefix(f"{found}:")
     if not folder or (found is None and ":" in text and not Path(text).exists()):
-        raise DataError(
-            f"'{text}': is no data set; one is {', '.join(f'{name}:DIR' for name in FORMATS)}, or DIR of mpii"
-        )
+        formats = ", ".join(f"{name}:DIR" for name in FORMATS)
+        raise DataError(f"'{text}': is no data set; one is {formats}, or DIR of mpii")
     return DataSet(found or "mpii", Path(folder))
 
 
 def require_sound_sets(sets: Sequence[DataSet]) -> None:
-    """Check each folder without decoding its images; raises DataError, which names the first faults."""
-    for one in sets:
+    """Check each folder without decoding its images, and that MMPose can tell the sets apart, which it does by format.
+
+    Raises DataError, which names the first faults.
+    """
+    for number, one in enumerate(sets):
+        if one.format in {other.format for other in sets[:number]}:
+            raise DataError(f"{one}: the second set of its format: test those one after another")
         if one.format in LAYOUTS:
             require_coco_format(one.folder, LAYOUTS[one.format])
         else:

@@ -8,36 +8,24 @@ from typing import Any
 
 import pytest
 
-from raypose.datasets.formats import DataSet, SetScore, parse_sets, require_sound_sets
+from raypose.datasets.formats import DataSet, SetScore, parse_set, require_sound_sets
 from raypose.errors import DataError
 from tests.other_formats import AIC_FILE, AIC_IMAGES, COCO_FILE, COCO_IMAGES, make_aic, make_coco
 
 
 def test_sets_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert parse_sets(["coco:data/coco", "/data/mpii", "aic:a:b"]) == [
-        DataSet("coco", Path("data/coco")),
-        DataSet("mpii", Path("/data/mpii")),
-        DataSet("aic", Path("a:b")),
-    ]
+    assert parse_set("coco:data/coco") == DataSet("coco", Path("data/coco"))
+    assert parse_set("/data/mpii") == parse_set("mpii:/data/mpii") == DataSet("mpii", Path("/data/mpii"))
+    assert parse_set("aic:a:b") == DataSet("aic", Path("a:b")) and str(parse_set("aic:a:b")) == "aic:a:b"
     Path("own:set").mkdir()
-    assert parse_sets(["own:set"]) == [DataSet("mpii", Path("own:set"))]
-    assert [str(one) for one in parse_sets(["coco:x", "y"])] == ["coco:x", "mpii:y"]
+    assert parse_set("own:set") == DataSet("mpii", Path("own:set"))
 
 
-@pytest.mark.parametrize(
-    ("texts", "told"),
-    [
-        (["cooc:x"], "'cooc:x': is no data set; one is mpii:DIR, coco:DIR, aic:DIR, or DIR of mpii"),
-        (["coco:"], "'coco:': is no data set"),
-        ([""], "'': is no data set"),
-        (["coco:x", "mpii:y", "coco:z"], "coco:z: the second set of its format"),
-        (["x", "mpii:y"], "mpii:y: the second set of its format"),
-    ],
-)
-def test_what_is_no_set(texts: list[str], told: str) -> None:
-    with pytest.raises(DataError, match=told):
-        parse_sets(texts)
+@pytest.mark.parametrize("text", ["cooc:x", "coco:", "", "mpii:"])
+def test_what_is_no_set(text: str) -> None:
+    with pytest.raises(DataError, match=f"'{text}': is no data set; one is mpii:DIR, coco:DIR, aic:DIR, or DIR of"):
+        parse_set(text)
 
 
 def test_what_figures_mean() -> None:
@@ -62,12 +50,15 @@ def sets(made: Path, tmp_path: Path) -> Path:
 
 
 def test_sound_sets(made: Path, tiny_data: Path) -> None:
-    require_sound_sets(parse_sets([f"coco:{made}/coco", f"aic:{made}/aic", str(tiny_data)]))
+    coco = parse_set(f"coco:{made}/coco")
+    require_sound_sets([coco, parse_set(f"aic:{made}/aic"), parse_set(str(tiny_data))])
+    with pytest.raises(DataError, match=f"{coco}: the second set of its format"):
+        require_sound_sets([coco, coco])
 
 
 def fault(spec: str) -> str:
     with pytest.raises(DataError) as told:
-        require_sound_sets(parse_sets([spec]))
+        require_sound_sets([parse_set(spec)])
     return str(told.value)
 
 
@@ -101,7 +92,7 @@ def test_images_without_people_to_evaluate_may_be_absent(sets: Path) -> None:
     crowd = {**content["annotations"][0], "image_id": 1, "iscrowd": 1, "id": 1}
     content["annotations"] += [crowd, {**crowd, "iscrowd": 0, "bbox": [9, 0, 3, 3], "id": 2}]
     file.write_text(json.dumps(content))
-    require_sound_sets(parse_sets([f"coco:{sets}/coco"]))
+    require_sound_sets([parse_set(f"coco:{sets}/coco")])
 
 
 def person(**changes: Any) -> Callable[[dict[str, Any]], None]:

@@ -21,7 +21,7 @@ from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
 from raypose.datasets.demo import render_demo
-from raypose.datasets.formats import DataSet, SetScore, parse_sets, require_sound_sets
+from raypose.datasets.formats import DataSet, SetScore, parse_set, require_sound_sets
 from raypose.datasets.mpii import HEAD_BOXES, VAL
 from raypose.errors import DataError, WeightsError
 from raypose.space.run import Run
@@ -49,7 +49,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DataSet]:
     render_demo(folder / "mpii", train=1, val=16, seed=3, style="sketch")
     make_coco(folder / "mpii", folder / "coco")
     make_aic(folder / "mpii", folder / "aic")
-    made = parse_sets([f"{name}:{folder / name}" for name in ("mpii", "coco", "aic")])
+    made = [parse_set(f"{name}:{folder / name}") for name in ("mpii", "coco", "aic")]
     require_sound_sets(made)
     return {one.format: one for one in made}
 
