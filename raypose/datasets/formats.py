@@ -1,5 +1,6 @@
 """Data sets of several formats, side by side: mpii:DIR, coco:DIR, aic:DIR. Runs in: command line, driver."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def parse_set(text: str) -> DataSet:
     """The set that an option's value names: coco:DIR, or DIR for mpii:DIR. Raises DataError for anything else."""
     found = next((name for name in FORMATS if text.startswith(f"{name}:")), None)
     folder = text.removeprefix(f"{found}:")
-    if not folder or (found is None and ":" in text and not Path(text).exists()):
+    if not folder or (found is None and ":" in text and not os.path.exists(text)):
         formats = ", ".join(f"{name}:DIR" for name in FORMATS)
         raise DataError(f"'{text}': is no data set; one is {formats}, or DIR of mpii")
     return DataSet(found or "mpii", Path(folder))

@@ -22,7 +22,7 @@ def test_sets_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert parse_set("own:set") == DataSet("mpii", Path("own:set"))
 
 
-@pytest.mark.parametrize("text", ["cooc:x", "coco:", "", "mpii:"])
+@pytest.mark.parametrize("text", ["cooc:x", "coco:", "", "mpii:", "x:" + "y" * 5000])
 def test_what_is_no_set(text: str) -> None:
     with pytest.raises(DataError, match=f"'{text}': is no data set; one is mpii:DIR, coco:DIR, aic:DIR, or DIR of"):
         parse_set(text)
