@@ -42,7 +42,7 @@ class SpecError(InputError):
 
 
 class DataError(InputError):
-    """The data folder is missing, incomplete or not in MPII layout."""
+    """A data folder is missing, incomplete or not in the layout of its format."""
 
 
 class WeightsError(InputError):

@@ -71,7 +71,7 @@ def _center_fault(center: Any) -> str | None:
 
 
 def _scale_fault(scale: Any) -> str | None:
-    if _is_number(scale) and scale * PIXEL_STD >= 1:
+    if is_number(scale) and scale * PIXEL_STD >= 1:
         return None
     return f"is {shown(scale)}: give the person's height in pixels divided by {PIXEL_STD}, a number above 0"
 
@@ -89,7 +89,7 @@ def _visibility_fault(visible: Any) -> str | None:
     if not isinstance(visible, list) or len(visible) != JOINTS:
         return f"is {_amount(visible)}: give {JOINTS} numbers, 1 for a labelled joint and 0 for one without a label"
     for number, value in enumerate(visible):
-        if not _is_number(value) or value not in (0, 1):
+        if not is_number(value) or value not in (0, 1):
             return f"has {shown(value)} for joint {number}: give 1 (labelled) or 0 (without a label)"
     return None
 
@@ -108,10 +108,10 @@ def _amount(value: Any) -> str:
 
 
 def _is_point(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _is_number(value[0]) and _is_number(value[1])
+    return isinstance(value, list) and len(value) == 2 and is_number(value[0]) and is_number(value[1])
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether it is a number of a sane size; NaN and infinity fail the comparison."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
