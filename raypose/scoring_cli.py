@@ -84,9 +84,10 @@ def test(
     from raypose.scored import against_text, scores_text
 
     console = open_console()
-    console.print(scores_text(found))
-    for tested, reference in zip(found["sets"], references(found, earlier) if against else (), strict=False):
-        console.print(against_text(tested, reference), soft_wrap=True)
+    console.print(scores_text(found), soft_wrap=True)
+    if against:
+        for tested, reference in zip(found["sets"], references(found, earlier), strict=True):
+            console.print(against_text(tested, reference), soft_wrap=True)
 
 
 def _found(subject: Any, sets: list[Any], show_dir: Path | None, interval: int, screen: Any) -> dict[str, Any]:

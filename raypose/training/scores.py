@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from raypose.datasets.split import Part
 from raypose.errors import WeightsError
+from raypose.record.final import Hits as Ratio
 from raypose.record.final import interval
 from raypose.space.knobs import Value
 from raypose.space.run import Run
@@ -31,8 +32,6 @@ TOLD = THRESHOLDS[5::5]  # 0.05, 0.1 ... 0.5
 MOST_LOADERS = 8
 
 Progress = Callable[[int, int], None]
-Ratio = Mapping[str, Sequence[float]]
-"""Of each image, in one order, what is `found` of what is `counted`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Watch:
     def __call__(self, metrics: Mapping[str, float], folder: Path) -> bool:
         epoch, plain = int(folder.name[-4:]), read_json(folder / PLAIN)
         self.tensors[epoch] = load_file(folder / TENSORS)
-        self.rates[epoch] = {n: g["lr"] for n, g in zip(plain["parameters"], plain["groups"][:-1], strict=True)}
+        (lr,) = {group["lr"] for group in plain["groups"]}  # no knob gives a part of the model another
+        self.rates[epoch] = dict.fromkeys(plain["parameters"], lr)
         self.metrics.append({name: figure for name, figure in metrics.items() if name not in COSTS})  # which are timed
         if epoch == self.until and self.kill:
             raise Killed
