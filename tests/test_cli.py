@@ -84,7 +84,9 @@ def test_no_experiments_is_no_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["tune", "restore", "list", "show", "plan", "ui", "doctor", "data demo", "data check"])
+@pytest.mark.parametrize(
+    "verb", ["tune", "train", "restore", "list", "show", "plan", "ui", "doctor", "data demo", "data check"]
+)
 def test_every_verb_explains_itself(verb: str, tmp_path: Path) -> None:
     done = raypose(*verb.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0 and len(done.stdout.splitlines()) > 5
