@@ -95,7 +95,7 @@ def summary(view: ExperimentView) -> str:
     if best is None:
         none = f"{view.name}: no trial has come to a figure that counts; `raypose show {view.name}` tells why"
         return "\n".join([none, *([] if view.varied else failed)])
-    lines = _front(view) if view.front else _winner(view, best) if view.varied else _trained(view, best)
+    lines = _trained(view, best) if not view.varied else _front(view) if view.front else _winner(view, best)
     lines += failed
     if view.final and view.final.verdict:
         lines += verdict_lines(view.final.verdict)
@@ -115,9 +115,10 @@ def _winner(view: ExperimentView, best: TrialView) -> list[str]:
 def _trained(view: ExperimentView, only: TrialView) -> list[str]:
     """The end of a single training, and how it can go on."""
     last = only.epochs[-1]
+    others = "".join(f", {name} {_short(only.at_best[name])}" for name, _ in view.objectives[1:])
     longer = f"raypose train --resume {last.folder} --epochs {2 * view.epochs}"
     return [
-        f"{view.metric} {_figure(only.best)}, in epoch {only.best_epoch} of {view.epochs}",
+        f"{view.metric} {_figure(only.best)}{others}, in epoch {only.best_epoch} of {view.epochs}",
         f"  {values_text(only.values)}",
         f"  checkpoint: {only.checkpoint}",
         f"  to go on: raypose restore {view.name}" if last.number < view.epochs else f"  to train longer: {longer}",

@@ -98,12 +98,11 @@ def train(
     list, ui and restore know it. Where more than one says a thing, the later of these counts: the file, --trial, the
     options.
 
-    --resume             goes on with the last run of this name where it was, and begins one where there is none
+    --resume          goes on where the last run of this name was, and begins one where there is none
 
-    --resume CKPT        a new run that goes on after this epoch with weights, optimizer and schedule. With more
-                         --epochs the schedule is the longer one's, at the same epoch.
+    --resume CKPT     begins a run that goes on after this epoch with all state; with more --epochs by their schedule
 
-    --load-from CKPT     a new run from these weights alone, as with --weights
+    --load-from CKPT  begins a run from these weights alone, as --weights does
 
     On one machine a training takes one GPU if there is one; --workers 2 takes two, --set resources.gpus_per_worker=0
     none; --set search.seed=1 takes another seed.

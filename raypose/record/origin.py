@@ -41,7 +41,7 @@ class Origin:
 def origin_of(mlruns: Path, name: str) -> Origin:
     """The trial of this name, such as lr-1/6. Raises ExperimentError if there is none, or it has no values yet."""
     experiment, _, number = name.rpartition("/")
-    if not experiment or not number.isdecimal():
+    if not experiment or not re.fullmatch("[0-9]{1,9}", number):
         raise ExperimentError(f"--trial: '{name}': expected an experiment and the number of a trial, such as lr-1/6")
     folder = find_experiment(mlruns, experiment)
     return Origin(folder, _trial(folder, int(number), "--trial"))
@@ -57,12 +57,16 @@ def origin_at(checkpoint: Path) -> Origin:
     path = place.parents[2]
     folder = ExperimentFolder(path, ExperimentFolder(path.parent) if path.name == "final" else None)
     trial = _trial(folder, int(place.parent.name), "--resume")
-    epoch = next((epoch for epoch in trial.epochs if epoch.folder == place), None)
-    if epoch is None or not is_intact(epoch):
-        whole = [each.folder.name for each in trial.epochs if each.has_weights and trial.origin is None]
+    epochs = [epoch for epoch in trial.epochs if epoch.folder.name <= place.name]
+    if trial.origin or not epochs or epochs[-1].folder != place or not epochs[-1].has_weights:
+        whole = [epoch.folder.name for epoch in trial.epochs if epoch.has_weights and trial.origin is None]
         kept = f"; of this trial these are kept: {', '.join(whole)}" if whole else ""
-        raise ExperimentError(f"--resume: {checkpoint}: its weights and state are not there, or damaged{kept}")
-    return Origin(folder, trial, epoch)
+        raise ExperimentError(f"--resume: {checkpoint}: its weights and state are not there{kept}")
+    if broken := [epoch.folder.name for epoch in epochs if epoch.has_weights and not is_intact(epoch)]:
+        raise ExperimentError(
+            f"--resume: {checkpoint}: damaged: {', '.join(broken)}; --trial {folder.name}/{trial.number} trains it anew"
+        )
+    return Origin(folder, trial, epochs[-1])
 
 
 def _trial(folder: ExperimentFolder, number: int, option: str) -> TrialView:

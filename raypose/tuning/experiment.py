@@ -67,6 +67,8 @@ def start(
         **{key: {"folder": str(each.folder), **_digests(each)} for key, each in folders.items()},
     }
     if origin:
+        if origin.folder.saved["data"]["digest"] != report.digest:
+            screen.say(f"warning: {report.folder} does not hold the data that {origin.name} was trained on")
         saved["origin"] = str(origin.epoch.folder) if origin.epoch else origin.name
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])

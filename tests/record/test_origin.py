@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from raypose.errors import ExperimentError, SpecError
+from raypose.options import load_experiment
 from raypose.record.epochs import is_intact, read_epochs, retire
 from raypose.record.folder import ExperimentFolder, create_experiment, create_final, latest_experiment
 from raypose.record.mend import mended
@@ -16,6 +17,7 @@ from raypose.space.load import load_spec
 from raypose.space.schema import Experiment
 from raypose.space.single import single
 from raypose.space.trial import Trial
+from raypose.space.trust import config_sha256
 
 SPEC = {"space": {"lr": {"log_uniform": [1e-4, 1e-1]}}, "fixed": {"freeze": "stem"}, "search": {"trials": 2, "seed": 7}}
 
@@ -61,16 +63,15 @@ def test_what_cannot_be_repeated_is_said(records: Any, search: ExperimentFolder,
         with pytest.raises(ExperimentError, match=said):
             origin_of(search.mlruns, name)
     for checkpoint, said in {
-        search.trial(1)
-        / "epoch_0002": "are not there, or damaged; of this trial these are kept: epoch_0001, epoch_0003",
-        search.trial(1) / "epoch_0009": "are not there, or damaged",
+        search.trial(1) / "epoch_0002": "are not there; of this trial these are kept: epoch_0001, epoch_0003",
+        search.trial(1) / "epoch_0009": "are not there; of this trial these are kept: ",
         search.trial(1): "no epoch's folder of an experiment",
         tmp_path: "no epoch's folder of an experiment",
     }.items():
         with pytest.raises(ExperimentError, match=said):
             origin_at(checkpoint)
     (search.trial(1) / "epoch_0003" / "state").write_bytes(b"y")
-    with pytest.raises(ExperimentError, match="are not there, or damaged; of this trial these"):
+    with pytest.raises(ExperimentError, match=f"damaged: epoch_0003; --trial {search.name}/1 trains it anew"):
         origin_at(search.trial(1) / "epoch_0003")
 
 
@@ -137,3 +138,15 @@ def test_the_run_that_was_made_last(tmp_path: Path) -> None:
     assert latest and latest.name == "lr-train-10"
     named = latest_experiment(tmp_path, "lr-train-x", "lr-train")
     assert named and named.name == "lr-train-x"
+
+
+def test_the_config_of_a_repeated_trial_is_to_be_trusted_anew(records: Any, tmp_path: Path) -> None:
+    config = tmp_path / "mine.py"
+    config.write_text("model = 1")
+    found = config_sha256(str(config))
+    folder = records.make({**SPEC, "model": str(config), "trust_config": found}, {"lr": 4e-3})
+    records.run(folder, pck)
+    spec = origin_of(folder.mlruns, f"{folder.name}/0").spec
+    with pytest.raises(SpecError, match="a config is a program, .* add --trust-config to run it"):
+        load_experiment(spec, settings=None, single=True)
+    assert load_experiment(spec, settings=None, single=True, trust=True).trust_config == found
