@@ -113,15 +113,15 @@ def _winner(view: ExperimentView, best: TrialView) -> list[str]:
 
 
 def _trained(view: ExperimentView, only: TrialView) -> list[str]:
-    """The end of a single training, and how it can go on."""
+    """The end of a single training, and how it can be made longer."""
     last = only.epochs[-1]
     others = "".join(f", {name} {_short(only.at_best[name])}" for name, _ in view.objectives[1:])
-    longer = f"raypose train --resume {last.folder} --epochs {2 * view.epochs}"
+    longer = f"  to train longer: raypose train --resume {last.folder} --epochs {2 * view.epochs}"
     return [
         f"{view.metric} {_figure(only.best)}{others}, in epoch {only.best_epoch} of {view.epochs}",
         f"  {values_text(only.values)}",
         f"  checkpoint: {only.checkpoint}",
-        f"  to go on: raypose restore {view.name}" if last.number < view.epochs else f"  to train longer: {longer}",
+        *([longer] if only.state == "complete" else []),
     ]
 
 

@@ -163,7 +163,7 @@ def test_a_single_training_ends_with_its_figure_and_how_it_goes_on() -> None:
     ]
     assert row(text(trial_table(alone)), "0")[0] == "0"
     stopped = replace(alone, trials=(trial(0, (40.0,), state="running"),))
-    assert summary(stopped).endswith("to go on: raypose restore exp")
+    assert summary(stopped).endswith("checkpoint: e1")
     failed = replace(alone, trials=(trial(0, (40.0,), state="failed"),))
     assert "trial 0 failed: " in summary(failed)
     assert "the base config's own values" in summary(replace(alone, trials=(replace(trial(0, (1.0,)), values={}),)))
