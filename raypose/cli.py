@@ -4,8 +4,7 @@ Heavy stages are imported inside the verbs that need them, so that help and erro
 """
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,7 +31,9 @@ from raypose.options import (
     print_json,
 )
 from raypose.plan_cli import lr_range, plan
+from raypose.running import run_and_tell
 from raypose.scoring_cli import test
+from raypose.train_cli import TrainCommand, train
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
@@ -73,7 +74,12 @@ def tune(
     )
     from raypose.tuning.experiment import start
 
-    _run(lambda screen: start(experiment, spec.stem, mlruns.absolute(), name, take_over, address, screen), mlruns)
+    run_and_tell(
+        lambda screen: start(experiment, spec.stem, mlruns.absolute(), name, take_over, address, screen), mlruns
+    )
+
+
+app.command(cls=TrainCommand)(train)
 
 
 @app.command()
@@ -89,24 +95,7 @@ def restore(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, address
     folder = find_experiment(mlruns.absolute(), experiment)
     from raypose.tuning.experiment import resume
 
-    _run(lambda screen: resume(folder, address, screen), mlruns)
-
-
-def _run(work: Any, mlruns: Path) -> None:
-    """Run with a live screen, and end with the summary; exit code 1 if no trial came to a figure."""
-    from raypose.screen import LiveScreen
-    from raypose.tables import summary, trial_table
-
-    console = open_console()
-    with LiveScreen(console).open() as screen:
-        view = work(screen)
-    if view.final:
-        console.print(trial_table(view.final))
-    console.print(summary(view), soft_wrap=True)
-    where = "" if mlruns == DEFAULT_MLRUNS else f" --mlruns {mlruns}"
-    console.print(f"Compare the trials in MLflow: raypose ui{where}", soft_wrap=True)
-    if view.best is None:
-        raise typer.Exit(1)
+    run_and_tell(lambda screen: resume(folder, address, screen), mlruns)
 
 
 @app.command("list")

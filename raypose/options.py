@@ -1,6 +1,7 @@
 """What several verbs share: options, the experiment they describe, and how to print. Runs in: command line."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,19 +32,28 @@ DEFAULT_MLRUNS = Path("mlruns")
 WIDE = 200  # columns, in a file or a pipe
 
 
-def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = False, **options: Any) -> Any:
+def load_experiment(
+    spec: Path | Mapping[str, Any],
+    *,
+    settings: list[str] | None,
+    trust: bool = False,
+    single: bool = False,
+    **options: Any,
+) -> Any:
     """The experiment a verb's options describe: named options and --set lie over the file; paths become absolute.
 
-    `trust`: the config that it names may be run, though it is none of MMPose's. Raises SpecError.
+    `trust`: the config that it names may be run, though it is none of MMPose's. `single`: it needs no space. Raises
+    SpecError.
     """
     from raypose.space.load import load_spec
     from raypose.space.schema import PRESETS
     from raypose.space.trust import trusting
 
-    keys = {"trials": "search.trials", "epochs": "train.epochs"}
+    sections = {"search": ("trials", "seed"), "train": ("epochs", "amp"), "resources": ("workers",)}
+    keys = {name: f"{section}.{name}" for section, names in sections.items() for name in names}
     overrides = {keys.get(name, name): json.dumps(value) for name, value in options.items() if value is not None}
-    overrides |= split_settings(settings or [], "train.batch_size=16")
-    experiment = load_spec(spec, overrides)
+    overrides |= split_settings(settings or [], "--set", "train.batch_size=16")
+    experiment = load_spec(spec, overrides, single=single)
     words = {"data": ("demo",), "test": (), "weights": ("demo", "none", "official"), "model": PRESETS}
     paths = {
         name: str(Path(value).absolute())
@@ -53,13 +63,13 @@ def load_experiment(spec: Path, *, settings: list[str] | None, trust: bool = Fal
     return trusting(experiment.model_copy(update=paths), trust)
 
 
-def split_settings(settings: list[str], example: str) -> dict[str, str]:
-    """The texts of --set by their keys. Raises InputError, with an example, for one that is not KEY=VALUE."""
+def split_settings(settings: list[str], option: str, example: str) -> dict[str, str]:
+    """The texts of an option by their keys. Raises InputError, with an example, for one that is not KEY=VALUE."""
     pairs = {}
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator or not key:
-            raise InputError(f"--set: '{setting}': expected KEY=VALUE, such as {example}")
+            raise InputError(f"{option}: '{setting}': expected KEY=VALUE, such as {example}")
         pairs[key] = value
     return pairs
 

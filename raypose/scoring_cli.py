@@ -116,7 +116,7 @@ def _subject(what: str, model: str | None, trust: bool, settings: list[str], mlr
     from raypose.space.trust import trusted
     from raypose.space.values import parse_values
 
-    values = parse_values(split_settings(settings, "input_size=192x192"), "--set")
+    values = parse_values(split_settings(settings, "--set", "input_size=192x192"), "--set")
     is_file = what == "demo" or "://" in what or what.endswith(FILES) or os.path.isfile(what)
     if not is_file:
         if model:

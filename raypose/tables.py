@@ -28,7 +28,7 @@ def trial_table(view: ExperimentView) -> Table:
         table.add_column(heading, justify="left" if heading == "state" else "right")
     for trial in view.trials:
         table.add_row(
-            *_name(trial),
+            *_name(view, trial),
             Text(trial.state, style=STYLES[trial.state]),
             *(_short(trial.values[k]) if k in trial.values else "" for k in knobs),
             f"{len(trial.epochs)}/{view.epochs}",
@@ -51,10 +51,11 @@ def in_brief(view: ExperimentView, most: int) -> ExperimentView:
     return replace(view, trials=tuple(view.trials[number] for number in sorted(kept)))
 
 
-def _name(trial: TrialView) -> list[str]:
+def _name(view: ExperimentView, trial: TrialView) -> list[str]:
     if trial.repeats is not None:
         return [f"{trial.repeats}{' base' if trial.repeats == 0 else ''}", str(trial.seed)]
-    return [f"{trial.number}{' base' if trial.number == 0 else f' ({trial.source})' if trial.source else ''}"]
+    is_base = trial.number == 0 and view.varied
+    return [f"{trial.number}{' base' if is_base else f' ({trial.source})' if trial.source else ''}"]
 
 
 def _is_marked(view: ExperimentView, trial: TrialView) -> bool:
@@ -90,10 +91,12 @@ def _cost(trial: TrialView) -> str:
 def summary(view: ExperimentView) -> str:
     """The end of a run in words: the best trial beside the base config's own values, where its weights are."""
     best = view.best
+    failed = [f"  trial {t.number} failed: {t.error}" for t in view.trials if t.state == "failed"]
     if best is None:
-        return f"{view.name}: no trial has come to a figure that counts; `raypose show {view.name}` tells why"
-    lines = _front(view) if view.front else _winner(view, best)
-    lines += [f"  trial {t.number} failed: {t.error}" for t in view.trials if t.state == "failed"]
+        none = f"{view.name}: no trial has come to a figure that counts; `raypose show {view.name}` tells why"
+        return "\n".join([none, *([] if view.varied else failed)])
+    lines = _trained(view, best) if not view.varied else _front(view) if view.front else _winner(view, best)
+    lines += failed
     if view.final and view.final.verdict:
         lines += verdict_lines(view.final.verdict)
     return "\n".join(lines)
@@ -106,6 +109,19 @@ def _winner(view: ExperimentView, best: TrialView) -> list[str]:
         f"Best: trial {best.number}, {view.metric} {_figure(best.best)}{against}",
         f"  {values_text(best.values)}",
         f"  checkpoint: {best.checkpoint}",
+    ]
+
+
+def _trained(view: ExperimentView, only: TrialView) -> list[str]:
+    """The end of a single training, and how it can be made longer."""
+    last = only.epochs[-1]
+    others = "".join(f", {name} {_short(only.at_best[name])}" for name, _ in view.objectives[1:])
+    longer = f"  to train longer: raypose train --resume {last.folder} --epochs {2 * view.epochs}"
+    return [
+        f"{view.metric} {_figure(only.best)}{others}, in epoch {only.best_epoch} of {view.epochs}",
+        f"  {values_text(only.values)}",
+        f"  checkpoint: {only.checkpoint}",
+        *([longer] if only.state == "complete" else []),
     ]
 
 
@@ -156,7 +172,7 @@ def _interval(ends: list[float]) -> str:
 
 def values_text(values: Mapping[str, Value]) -> str:
     """Knobs with their values on one line."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items()) or "the base config's own values"
 
 
 def best_so_far(view: ExperimentView) -> str:

@@ -60,9 +60,9 @@ class Home:
         """A search by the name of `exp`."""
         return self.start("tune", "lr.yaml", "--name", "exp", "--data", str(self.data), *options)
 
-    def show(self) -> dict[str, Any]:
-        """What `raypose show --json` tells of it."""
-        command = [sys.executable, "-m", "raypose", "show", "exp", "--json"]
+    def show(self, name: str = "exp") -> dict[str, Any]:
+        """What `raypose show --json` tells of it, or of another experiment."""
+        command = [sys.executable, "-m", "raypose", "show", name, "--json"]
         done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=True)
         view: dict[str, Any] = json.loads(done.stdout)
         return view

@@ -74,7 +74,10 @@ def test_training_knows_neither_ray_nor_optuna_nor_mlflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", [["--help"], ["plan", "no_such_file.yaml"], ["tune", "--help"], ["test", "--help"]], ids=" ".join)
+VERBS = (["--help"], ["plan", "no_such_file.yaml"], *([verb, "--help"] for verb in ("tune", "train", "test")))
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_help_and_bad_specifications_load_no_framework(verb: list[str]) -> None:
     heavy = {"ray", "torch", "mlflow", "optuna", "mmengine", "cv2"}
     code = (

@@ -85,7 +85,7 @@ def test_no_experiments_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["tune", "restore", "list", "show", "plan", "test", "ui", "doctor", "data demo", "data check"]
+    "verb", ["tune", "train", "test", "restore", "list", "show", "plan", "ui", "doctor", "data demo", "data check"]
 )
 def test_every_verb_explains_itself(verb: str, tmp_path: Path) -> None:
     done = raypose(*verb.split(), "--help", cwd=tmp_path)

@@ -153,3 +153,17 @@ def test_a_log_is_told_of_the_trials_in_which_something_has_happened() -> None:
     screen.show(view(trials[0], replace(trials[1], state="complete"), trials[2], trial(3, (5.0,))))
     told = [line.split(":")[0] for line in log.getvalue().splitlines()]
     assert told == [f"trial {n} running" for n in range(3)] + ["trial 1 complete", "trial 3 complete"]
+
+
+def test_a_single_training_ends_with_its_figure_and_how_it_goes_on() -> None:
+    alone = replace(view(trial(0, (40.0, 50.0))), spec={"space": {}})
+    longer = "to train longer: raypose train --resume e2 --epochs 4"
+    assert summary(alone).splitlines() == [
+        *("PCK 50.00, in epoch 2 of 2", "  lr 0.001", "  checkpoint: e2", f"  {longer}")
+    ]
+    assert row(text(trial_table(alone)), "0")[0] == "0"
+    stopped = replace(alone, trials=(trial(0, (40.0,), state="running"),))
+    assert summary(stopped).endswith("checkpoint: e1")
+    failed = replace(alone, trials=(trial(0, (40.0,), state="failed"),))
+    assert "trial 0 failed: " in summary(failed)
+    assert "the base config's own values" in summary(replace(alone, trials=(replace(trial(0, (1.0,)), values={}),)))

@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,11 +129,17 @@ def check_name(mlruns: Path, name: str) -> None:
 
 
 def create_experiment(
-    mlruns: Path, name: str | None, stem: str, saved: dict[str, Any], copied: Mapping[int, Path] | None = None
+    mlruns: Path,
+    name: str | None,
+    stem: str,
+    saved: dict[str, Any],
+    copied: Mapping[int, Path] | None = None,
+    begin: Callable[[Path], None] | None = None,
 ) -> ExperimentFolder:
     """Make the folder with everything in it or not at all; without a name the first free `<stem>-<n>` is taken.
 
-    `copied` are the folders of trials that are taken over, by the number each is to have here.
+    `copied` are the folders of trials that are taken over, by the number each is to have here; `begin` fills the
+    folder of trial 0.
     """
     if name is not None:
         check_name(mlruns, name)
@@ -142,6 +148,8 @@ def create_experiment(
     staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     for number, trial in (copied or {}).items():
         copy_record(trial, ExperimentFolder(staging).trial(number))
+    if begin:
+        begin(ExperimentFolder(staging).trial(0))
     write_json(staging / "spec.json", saved)
     staging.chmod(0o755)
     for final in [root / name] if name else (root / f"{_clean(stem)}-{n}" for n in itertools.count(1)):
@@ -178,6 +186,12 @@ def experiments(mlruns: Path) -> list[ExperimentFolder]:
     """All experiments, the oldest first."""
     specs = (mlruns / "experiments").glob("[!.]*/spec.json")
     return [ExperimentFolder(s.parent.resolve()) for s in sorted(specs, key=lambda s: s.stat().st_mtime)]
+
+
+def latest_experiment(mlruns: Path, name: str | None, stem: str) -> ExperimentFolder | None:
+    """The experiment of this name, or without one the `<stem>-<n>` that was made last; None if there is none."""
+    pattern = re.compile(re.escape(name) if name else rf"{re.escape(_clean(stem))}-\d+")
+    return next((f for f in reversed(experiments(mlruns)) if pattern.fullmatch(f.name)), None)
 
 
 def _clean(stem: str) -> str:

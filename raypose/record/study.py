@@ -36,7 +36,7 @@ class Study:
 
     def __init__(self, saved: Mapping[str, Any], folder: ExperimentFolder) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.experiment, self.folder = parse_spec(saved["experiment"]), folder
+        self.experiment, self.folder = parse_spec(saved["experiment"], empty_space=True), folder
         self._points = points(saved, self.experiment)
         self._key = f"{folder.name}.{saved['uid']}"
         self._own = self.experiment.search.storage == "auto"

@@ -109,7 +109,7 @@ class ExperimentView:
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """Names of the knobs that differ between trials."""
+        """Names of the knobs that differ between trials; none of a single training."""
         space = self.spec["space"]
         return tuple(space) if isinstance(space, dict) else ()
 

@@ -70,8 +70,6 @@ def _message(detail: ErrorDetails) -> str:
             return _unknown_key(loc)
         case "missing":
             return "missing; name at least one knob to explore, such as lr: {log_uniform: [2.0e-4, 1.6e-2]}"
-        case "too_short":
-            return "no knob is left to explore; name at least one, such as lr: {log_uniform: [2.0e-4, 1.6e-2]}"
         case "union_tag_not_found":
             return _no_form(value)
         case "literal_error":

@@ -13,27 +13,30 @@ from raypose.errors import SpecError
 from raypose.space import yaml_lines
 from raypose.space.explain import explain, show_path
 from raypose.space.one_line import one_line
-from raypose.space.schema import Experiment
+from raypose.space.schema import MAY_BE_EMPTY, Experiment
 from raypose.space.yaml_lines import Document, YamlError, read_yaml
 
 MAX_BYTES: Final = 256 * 1024
 Fault = tuple[yaml_lines.Path, str]
 
 
-def load_spec(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
-    """Reads the file, lays the overrides over it and checks the whole.
+def load_spec(
+    spec: Path | Mapping[str, Any], overrides: Mapping[str, str] | None = None, *, single: bool = False
+) -> Experiment:
+    """Reads a file, lays the overrides over it and checks the whole.
 
     Args:
-        path: YAML file; relative paths within it stay as written.
+        spec: YAML file, or the saved copy of one; relative paths within it stay as written.
         overrides: YAML text by key, such as `train.epochs` or `space.lr`; what follows the first dot is one key.
+        single: whether it is for a single training, which needs no space.
 
     Raises:
         SpecError: with all problems, those of the file in the order of its lines, then those of the options.
     """
-    document = _read(path)
+    document = _read(spec) if isinstance(spec, Path) else Document(dict(spec), {}, [])
     data, changed, problems = _lay_over(document.data, overrides or {})
     located = [(line, f"{show_path(place)}: {text}" if place else text) for place, line, text in document.problems]
-    experiment, faults = _validate(data)
+    experiment, faults = _validate({"space": {}, **data} if single else data, empty_space=single)
     broken = {place for place, _, _ in document.problems}
     for place, text in faults:
         if place in broken:
@@ -42,29 +45,32 @@ def load_spec(path: Path, overrides: Mapping[str, str] | None = None) -> Experim
             problems.append(f"--set {show_path(place)}: {text}")
         else:
             located.append((document.line(place), f"{show_path(place)}: {text}"))
-    lines = [f"{path}:{line}: {text}" for line, text in sorted(located, key=lambda item: item[0])]
+    file = spec if isinstance(spec, Path) else None
+    lines = [f"{file}:{line}: {text}" if file else text for line, text in sorted(located, key=lambda item: item[0])]
     if experiment is None or lines or problems:
         raise SpecError([one_line(problem) for problem in lines + problems])
     return experiment
 
 
-def parse_spec(data: Mapping[str, Any]) -> Experiment:
+def parse_spec(data: Mapping[str, Any], *, empty_space: bool = False) -> Experiment:
     """Checks plain data, such as the saved copy of a specification (`Experiment.model_dump(mode="json")`).
+
+    `empty_space` allows that of a single training.
 
     Raises:
         SpecError: with all problems.
     """
-    experiment, faults = _validate(dict(data) if isinstance(data, Mapping) else data)
+    experiment, faults = _validate(dict(data) if isinstance(data, Mapping) else data, empty_space)
     if experiment is None:
         raise SpecError([one_line(f"{show_path(place)}: {text}" if place else text) for place, text in faults])
     return experiment
 
 
-def _validate(data: object) -> tuple[Experiment | None, list[Fault]]:
+def _validate(data: object, empty_space: bool) -> tuple[Experiment | None, list[Fault]]:
     if not isinstance(data, dict):
         return None, [((), "expected keys with values, such as space: {lr: {log_uniform: [2.0e-4, 1.6e-2]}}")]
     try:
-        return Experiment.model_validate(data), []
+        return Experiment.model_validate(data, context=MAY_BE_EMPTY if empty_space else None), []
     except ValidationError as error:
         return None, explain(error)
 

@@ -15,6 +15,8 @@ from raypose.space.sections import LONGEST, Failure, FinalRound, LrRule, Prune, 
 
 PRESETS: Final = tuple(f"rtmpose-{size}" for size in "ntsmlx")
 Mode = Literal["max", "min"]
+MAY_BE_EMPTY: Final = "the space may be empty"
+"""The context in which an Experiment is validated that may be a single training."""
 
 
 def _model_name(model: str) -> str:
@@ -76,7 +78,7 @@ class Experiment(Strict):
     """Of two metrics whether each is to rise (max) or to fall (min); the first one rises."""
     fixed: Values = {}  # before space, whose conditions look at it
     """Knobs held at one value in all trials."""
-    space: Domains = Field(min_length=1)
+    space: Domains = Field(json_schema_extra={"minProperties": 1})
     """The knobs to explore: named ones such as lr or lr_mult.backbone, or any dotted key of the base config."""
     lr_rule: LrRule = LrRule()
     search: Search = Search()
@@ -119,6 +121,8 @@ class Experiment(Strict):
     @field_validator("space")
     @classmethod
     def _fits_together(cls, space: dict[str, Domain], info: ValidationInfo) -> dict[str, Domain]:
+        if not space and info.context != MAY_BE_EMPTY:
+            raise fault("no knob is left to explore; name at least one, such as lr: {log_uniform: [2.0e-4, 1.6e-2]}")
         fixed: dict[str, Value] | None = info.data.get("fixed")
         if fixed is not None:
             both = [((name,), "also in fixed; take it out of one of them") for name in space if name in fixed]

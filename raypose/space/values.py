@@ -17,7 +17,9 @@ def parse_values(texts: Mapping[str, str], option: str) -> dict[str, Value]:
     raw, problems = {}, []
     for knob, text in texts.items():
         try:
-            raw[knob] = read_yaml(text).data
+            document = read_yaml(text)
+            raw[knob] = document.data
+            problems += [f"{knob}: {message}" for _, _, message in document.problems]
         except YamlError as error:
             problems.append(f"{knob}: {error.message}")
     try:

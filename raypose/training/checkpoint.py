@@ -59,7 +59,9 @@ def load_state(runner: Runner, folder: Path, step: int = 0) -> None:
         ema.ema_model.load_state_dict(_part("ema", tensors))
     wrapper, loop, names = runner.optim_wrapper, runner.train_loop, _optimized(runner)
     loop._epoch, loop._iter = plain["epoch"], plain["epoch"] * len(runner.train_dataloader) + step
-    if (plain["parameters"], plain["iter"]) == (names, runner.iter):
+    spans = [[scheduler.begin, scheduler.end] for scheduler in runner.param_schedulers]
+    saved_spans = [[saved["begin"], saved["end"]] for saved in plain["schedulers"]]
+    if (plain["parameters"], plain["iter"], saved_spans) == (names, runner.iter, spans):
         for scheduler, saved in zip(runner.param_schedulers, plain["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         for group, saved in zip(wrapper.param_groups, plain["groups"], strict=True):
@@ -80,7 +82,10 @@ def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _schedule_anew(runner: Runner) -> None:
-    """Run new schedulers through all steps up to here: other parameters learn than did, or an epoch has other steps."""
+    """Run new schedulers through all steps up to here.
+
+    Other parameters learn than did, an epoch has other steps, or the training is to be longer than it was.
+    """
     in_turn = sorted(runner.param_schedulers, key=lambda scheduler: bool(scheduler.by_epoch))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the optimizer itself has not stepped

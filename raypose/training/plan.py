@@ -34,8 +34,8 @@ def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metri
 
     With them what a restore compares: every leaf of the base `config` by its path, and a digest of the `weights`.
     `freeze_choices` are all that a trial may have, those of starting points too. Raises SpecError for metrics, knobs
-    and freeze sets that name nothing, for sets that leave nothing to train or freeze random weights, and WeightsError
-    for weights that do not fit.
+    and freeze sets that name nothing, the run's own values among them, for sets that leave nothing to train or freeze
+    random weights, and WeightsError for weights that do not fit.
     """
     problems = [problem for index, name in enumerate(metrics) if (problem := _metric_problem(name, first=index == 0))]
     values: dict[str, Value] = {}
@@ -44,12 +44,18 @@ def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metri
             values[knob] = _plain(knob, base_value(run, knob))
         except SpecError as error:
             problems += error.problems
+    for knob in run.values:
+        try:
+            base_value(run, knob)
+        except SpecError as error:
+            problems += [_held(problem) for problem in error.problems]
     if problems:
         raise SpecError(problems)
     with _unlogged():
         _, model, _, loaded = _built(run)
     for check in (
         partial(check_groups, model, knobs),
+        partial(_check_held, model, run),
         *(partial(_check_freeze, model, run, loaded, c) for c in freeze_choices),
     ):
         try:
@@ -65,6 +71,19 @@ def examine(run: Run, knobs: Sequence[str], freeze_choices: Sequence[str], metri
         "config": {path: repr(leaf) for path, leaf in dotted(base).items()},
         "weights": fingerprint(model.state_dict(), [*loaded.loaded, *loaded.resampled]),
     }
+
+
+def _check_held(model: nn.Module, run: Run) -> None:
+    """Raise SpecError, at their place, for values of the run whose group holds no parameter."""
+    try:
+        check_groups(model, run.values)
+    except SpecError as error:
+        raise SpecError([_held(problem) for problem in error.problems]) from None
+
+
+def _held(problem: str) -> str:
+    """What is said of a knob of the space, said of one that is fixed."""
+    return problem.replace("space.", "fixed.", 1) if problem.startswith("space.") else problem
 
 
 def _metric_problem(name: str, first: bool) -> str | None:

@@ -6,6 +6,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from raypose.errors import DataError, NoSpaceError, ResourceError, SpecError, We
 from raypose.record.files import is_full_disk
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment, find_experiment
 from raypose.record.mend import mended
+from raypose.record.origin import Origin, begin_from
 from raypose.record.points import copied, imported
 from raypose.record.storage import check_storage
 from raypose.record.study import Study, read_view
@@ -42,10 +44,12 @@ def start(
     take_over: str | None,
     address: str | None,
     screen: Screen,
+    origin: Origin | None = None,
 ) -> ExperimentView:
     """Make an experiment and run it; `take_over` names one whose finished trials count as this one's.
 
-    Raises InputError before anything is made if something in it cannot work.
+    A single training goes on from the epoch of its `origin`, if that has one. Raises InputError before anything is made
+    if something in it cannot work.
     """
     if name is not None:
         check_name(mlruns, name)
@@ -62,12 +66,17 @@ def start(
         **{key: found[key] for key in ("full_epochs", "config", "weights")},
         **{key: {"folder": str(each.folder), **_digests(each)} for key, each in folders.items()},
     }
+    if origin:
+        if origin.folder.saved["data"]["digest"] != report.digest:
+            screen.say(f"warning: {report.folder} does not hold the data that {origin.name} was trained on")
+        saved["origin"] = str(origin.epoch.folder) if origin.epoch else origin.name
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
     screen.say("starting Ray")
     with cluster(address):
         saved["on_gpus"] = _room(experiment, experiment.search.trials).gpus_per_worker > 0
-        folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment))
+        begin = partial(begin_from, origin) if origin and origin.epoch else None
+        folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment), begin)
         with folder.held():
             return _work(Study(saved, folder), report, screen)
 
@@ -77,7 +86,7 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
     folder = folder.parent or folder
     folder.require_own()
     saved = folder.saved
-    experiment = parse_spec(saved["experiment"])
+    experiment = parse_spec(saved["experiment"], empty_space=True)
     require_trusted(experiment)
     with folder.held():
         folders = prepare_folders(experiment, Path(saved["data"]["folder"]), screen)

@@ -98,12 +98,18 @@ OPTIONS: dict[str, Any] = {
     ),
     **dict.fromkeys(["--plot", "--mlruns", "--against", "--out", "--show-dir"], WORDS),
     "--set": SETTINGS,
-    **dict.fromkeys(["--json", "--write", "--deep", "--help", "--nope", "-h", "--jso", ""], st.none()),
+    "--values": st.sampled_from(["lr=1e-3", "freeze=[stem, norms]", "a.b=1", "lr=", "=", "lr=["]) | SETTINGS,
+    "--resume": st.none() | WORDS,
+    "--load-from": WORDS,
+    "--workers": st.sampled_from(NUMBERS),
+    **dict.fromkeys(["--json", "--write", "--deep", "--amp", "--help", "--nope", "-h", "--jso", ""], st.none()),
 }
 THERE = {"home", "data", "file", "broken.yaml"}
 SHARED = ["--model", "--weights", "--set"]
+TRAINS = ["--values", "--resume", "--load-from", "--workers", "--amp"]
 VERBS = {
     "tune": [*SHARED, "--name", "--from", "--trials", "--epochs", "--mlruns", "--address"],
+    "train": [*SHARED, *TRAINS, "--name", "--trial", "--epochs", "--mlruns", "--address"],
     "plan": [*SHARED, "--trials", "--epochs", "--sampled", "--trial", "--plot", "--json"],
     "lr-range": [*SHARED, "--steps", "--plot", "--write", "--json"],
     "test": ["--set", "--model", "--against", "--out", "--show-dir", "--interval", "--mlruns", "--json"],

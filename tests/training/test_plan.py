@@ -55,6 +55,16 @@ def test_all_unknown_knobs_at_once(make_run: MakeRun) -> None:
     assert third == "space.model.head.input_size: raypose writes this key itself; set input_size instead"
 
 
+def test_values_that_are_held_are_judged_at_their_place(make_run: MakeRun) -> None:
+    with pytest.raises(SpecError) as unknown:
+        examine(make_run({"optimizer.lr": 1, DECAY: 0.1, "a.b": 2}), ["lr"], [], ["PCK"])
+    first, second = unknown.value.problems
+    assert first == "fixed.optimizer.lr: the base config has no such key; did you mean 'lr'?"
+    assert second.startswith("fixed.a.b: the base config has no such key")
+    with pytest.raises(SpecError, match="fixed.lr_mult.backbone.stage9: 'backbone.stage9' names nothing"):
+        examine(make_run({"lr_mult.backbone.stage9": 0.1}), ["lr"], [], ["PCK"])
+
+
 @pytest.mark.parametrize(
     ("key", "instead"),
     [
