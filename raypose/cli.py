@@ -12,6 +12,7 @@ import typer
 from raypose.bench_cli import bench
 from raypose.data_cli import data_app
 from raypose.errors import ExperimentError, RayposeError, Stopped
+from raypose.live_cli import extend, stop, watch
 from raypose.options import (
     DEFAULT_MLRUNS,
     Address,
@@ -188,7 +189,7 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
     raise typer.Exit(0 if sound else 1)
 
 
-for verb in (plan, lr_range, bench):  # after those that they help with
+for verb in (watch, stop, extend, plan, lr_range, bench):  # after those that they help with
     app.command()(verb)
 
 

@@ -128,6 +128,13 @@ def examine(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any]:
     return found
 
 
+def measure(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any] | None:
+    """The pace of an epoch of the base config's own values here; None if memory does not hold a step of it."""
+    run = planned(experiment, Trial(0, experiment.fixed, experiment.search.seed), report)
+    measured: dict[str, Any] | None = ask("pace.pace", run, experiment.resources.cpus_per_worker)
+    return measured
+
+
 def freeze_choices(experiment: Experiment) -> list[str]:
     """All values that the knob freeze may take, also those of starting points outside its space."""
     domain = experiment.space.get("freeze")
