@@ -22,11 +22,10 @@ def _table(view: ExperimentView, rows: int) -> Table:
 
 def _facts(view: ExperimentView) -> Table:
     ended = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
-    running = sum(t.state == "running" for t in view.trials)
+    begun = sum(t.state == "running" for t in view.trials)
+    now = "running" if view.state == "running" else "begun"
     facts = Table.grid(padding=(0, 2))
-    facts.add_row(
-        "trials", f"{ended} of {view.total} ended, {running} begun" + (", now its final" if view.final else "")
-    )
+    facts.add_row("trials", f"{ended} of {view.total} ended, {begun} {now}" + (", now its final" if view.final else ""))
     facts.add_row("best", best_so_far(view))
     facts.add_row("time", budget_line(view))
     facts.add_row("this machine", machine_line())

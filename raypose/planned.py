@@ -23,7 +23,7 @@ def plan_text(experiment: Experiment, planned: Mapping[str, Any]) -> Group:
 
 def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[str]:
     data, wanted, train = planned["data"], experiment.resources, experiment.train
-    search, rule, trials = experiment.search, experiment.lr_rule, experiment.search.trials
+    trials, rule = experiment.search.trials, experiment.lr_rule
     yield f"data       {data['folder']}: {data['train_people']} people to train on, {data['val_people']} to validate"
     if experiment.test is not None:
         share = f"{experiment.test:.0%} of the validation images" if isinstance(experiment.test, float) else "folder "
@@ -42,16 +42,16 @@ def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[st
         yield f"final      the best {top} and the base config again over {seeds} seeds"
     gpus = wanted.gpus_per_worker
     yield f"resources  {wanted.workers} worker(s) x {wanted.cpus_per_worker} CPU, {gpus} GPU a trial"
-    if search.hours is not None or search.gpu_hours is not None:
-        budgets = [
-            f"{amount:g} {name}"
-            for amount, name in ((search.hours, "hours"), (search.gpu_hours, "GPU-hours"))
-            if amount
-        ]
-        yield f"budget     no trial begins after {' or '.join(budgets)}"
-    if planned["estimate"]:
-        yield f"estimate   {Estimate(**planned['estimate']).text()}"
+    yield from _times(experiment, planned["estimate"])
     yield f"base       {values_text(planned['base_values'])}"
+
+
+def _times(experiment: Experiment, estimate: Mapping[str, Any] | None) -> Iterator[str]:
+    search = experiment.search
+    budgets = {"hours": search.hours, "GPU-hours": search.gpu_hours}
+    if given := [f"{amount:g} {name}" for name, amount in budgets.items() if amount is not None]:
+        yield f"budget     no trial begins after {' or '.join(given)}"
+    yield "estimate   " + (Estimate(**estimate).text() if estimate else "none: the trials need another kind of machine")
 
 
 def _freeze_table(sets: list[dict[str, Any]]) -> Table:

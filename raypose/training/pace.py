@@ -33,16 +33,23 @@ class Pace(TypedDict):
     gpus: int
 
 
-def pace(run: Run, threads: int) -> Pace | None:
-    """Time a few steps and batches of validation with so many threads; None if memory holds no step of it.
+def gpus() -> int:
+    """How many GPUs this machine has."""
+    return torch.cuda.device_count()
 
-    People are loaded from photos, as in a first epoch. A checkpoint's time is not in it.
+
+def pace(run: Run, threads: int) -> Pace | None:
+    """Time a few steps and batches of validation with so many threads.
+
+    People are loaded from photos, as in a first epoch; a checkpoint's time is not in it. None where the run is for a
+    GPU and here is none, or the other way round, and where memory holds no step of it.
     """
+    if run.gpu != torch.cuda.is_available():
+        return None
     torch.set_num_threads(threads)
-    gpu = torch.cuda.is_available()
-    people = run.batch_size if gpu else min(run.batch_size, ON_CPU)
+    people = run.batch_size if run.gpu else min(run.batch_size, ON_CPU)
     with tempfile.TemporaryDirectory() as folder:
-        one = dataclasses.replace(run, gpu=gpu, amp=run.amp and gpu, batch_size=people, workers=1, folder=Path(folder))
+        one = dataclasses.replace(run, batch_size=people, workers=1, folder=Path(folder))
         try:
             each_s, val_s = _measured(one)
         except (MemoryError, RuntimeError) as fault:
@@ -50,7 +57,7 @@ def pace(run: Run, threads: int) -> Pace | None:
                 raise
             return None
     epoch_s = math.ceil(run.train_people / run.workers) * each_s + val_s
-    return {"epoch_s": epoch_s, "device": "GPU" if gpu else "CPU", "gpus": torch.cuda.device_count()}
+    return {"epoch_s": epoch_s, "device": "GPU" if run.gpu else "CPU", "gpus": gpus()}
 
 
 def _measured(run: Run) -> tuple[float, float]:
