@@ -58,7 +58,7 @@ def start(
     other = find_experiment(mlruns, take_over) if take_over else None
     folders = prepare_folders(experiment, DEMO_FOLDER.absolute(), screen)
     report = folders["data"]
-    here = not (address or os.environ.get("RAY_ADDRESS"))  # elsewhere an epoch takes another time
+    here = (address or os.environ.get("RAY_ADDRESS") or "local") == "local"  # elsewhere an epoch takes another time
     found = _check(experiment, report, screen, measured=here)
     saved: dict[str, Any] = {
         "uid": uuid.uuid4().hex[:8],  # tells it from any other that ever had its name
