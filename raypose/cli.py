@@ -11,6 +11,7 @@ import typer
 from raypose.bench_cli import bench
 from raypose.data_cli import data_app
 from raypose.errors import ExperimentError, RayposeError, Stopped
+from raypose.live_cli import extend, stop, watch
 from raypose.options import (
     DEFAULT_MLRUNS,
     Address,
@@ -132,9 +133,10 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     """Show an experiment and each of its trials.
 
     --json prints one object: name, state (running, interrupted, finished), metric, total, epochs, folder, spec,
-    best_trial, and trials, each with number, state (waiting, running, complete, pruned, failed), values, epochs
-    (number, metrics, seconds, folder, has_weights), best, best_epoch, attempts, seconds, error, run_id (MLflow),
-    folder and checkpoint (the best epoch's folder).
+    best_trial, spent (hours, gpu_hours, and over: the budget that is spent), and trials, each with number, state
+    (waiting, running, complete, pruned, failed), values, epochs (number, metrics, seconds, folder, has_weights), best,
+    best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by `raypose stop`), folder and checkpoint (the best
+    epoch's folder).
     """
     from raypose.record.folder import find_experiment
     from raypose.record.study import read_view
@@ -178,7 +180,7 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
     raise typer.Exit(0 if sound else 1)
 
 
-for verb in (plan, lr_range, test, bench):  # after those that they help with
+for verb in (watch, stop, extend, plan, lr_range, test, bench):  # after those that they help with
     app.command()(verb)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from raypose.space.schema import Experiment
 from raypose.tables import values_text
+from raypose.tuning.estimate import Estimate
 
 HEADINGS = ("freeze", "parameters frozen", "trainable", "buffers frozen", "moving", "training FLOPs saved")
 
@@ -41,7 +42,16 @@ def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[st
         yield f"final      the best {top} and the base config again over {seeds} seeds"
     gpus = wanted.gpus_per_worker
     yield f"resources  {wanted.workers} worker(s) x {wanted.cpus_per_worker} CPU, {gpus} GPU a trial"
+    yield from _times(experiment, planned["estimate"])
     yield f"base       {values_text(planned['base_values'])}"
+
+
+def _times(experiment: Experiment, estimate: Mapping[str, Any] | None) -> Iterator[str]:
+    search = experiment.search
+    budgets = {"hours": search.hours, "GPU-hours": search.gpu_hours}
+    if given := [f"{amount:g} {name}" for name, amount in budgets.items() if amount is not None]:
+        yield f"budget     no trial begins after {' or '.join(given)}"
+    yield "estimate   " + (Estimate(**estimate).text() if estimate else "none: the trials need another kind of machine")
 
 
 def _freeze_table(sets: list[dict[str, Any]]) -> Table:

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from raypose.budget import budget_line
 from raypose.record.view import ExperimentView, TrialView
 from raypose.tables import best_so_far, in_brief, trial_table, values_text
 
@@ -34,7 +35,7 @@ class LiveScreen:
         )
         self._view: ExperimentView | None = None
         self._told: dict[int, tuple[str, int, int]] = {}
-        self._began = time.monotonic()
+        self._seen_at = time.monotonic()
         self._live: Live | None = None
         self._over = False
 
@@ -68,6 +69,7 @@ class LiveScreen:
     def show(self, view: ExperimentView) -> None:
         """Take over the newest state of the trials; one that is the same object as before has no news."""
         before, self._view = self._view.trials if self._view else (), view
+        self._seen_at = time.monotonic()
         if any(trial.attempts for trial in view.trials):  # the last step of the preparation is over
             self._finish_step()
         if not self._console.is_terminal:
@@ -90,21 +92,6 @@ class LiveScreen:
             return self._steps
         rows = LONGEST if self._over else max(self._console.height - AROUND, 1)
         table = trial_table(in_brief(self._view, rows))
-        return Group(self._steps, table, Text(self._footer(self._view), style="dim"))
-
-    def _footer(self, view: ExperimentView) -> str:
-        left = time_left(view, time.monotonic() - self._began)
-        spent = _duration(time.monotonic() - self._began)
-        return f"best so far: {best_so_far(view)}   {spent} spent" + (f", about {_duration(left)} left" if left else "")
-
-
-def time_left(view: ExperimentView, elapsed_s: float) -> float | None:
-    """Seconds until the last trial, from the pace of the finished ones; None before one has finished."""
-    total = view.total
-    finished = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
-    return elapsed_s / finished * (total - finished) if finished else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        since = time.monotonic() - self._seen_at if self._view.state == "running" else 0.0
+        footer = f"best so far: {best_so_far(self._view)}   {budget_line(self._view, since)}"
+        return Group(self._steps, table, Text(footer, style="dim"))

@@ -1,23 +1,27 @@
 """An experiment in tables and words: its trials, its front, its winner. Runs in: command line."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from raypose.budget import budget_line
 from raypose.record.files import read_whole
 from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown
 
+BARS, CURVE = "▁▂▃▄▅▆▇█", 24  # of a curve, and how many at most
 STYLES = {"waiting": "dim", "running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red"}
 
 
-def trial_table(view: ExperimentView) -> Table:
+def trial_table(view: ExperimentView, curves: bool = False) -> Table:
     """One row a trial: number, state, the values that vary, epochs, last and best metric, seconds.
 
-    A final's rows name the trial they repeat, their seed, and the figure of their weights tested anew.
+    A final's rows name the trial they repeat, their seed, and the figure of their weights tested anew. With `curves`
+    each trial's metric is drawn over its epochs, all between the lowest and the highest figure of any.
     """
     knobs, others = list(view.varied), [name for name, _ in view.objectives[1:]]
     repeats = any(trial.repeats is not None for trial in view.trials)
@@ -26,6 +30,9 @@ def trial_table(view: ExperimentView) -> Table:
     table = Table(title=f"{view.name}  ({view.state}), {view.metric}", title_justify="left")
     for heading in (*names, "state", *(k.rsplit(".", 1)[-1] for k in knobs), "epoch", *figures, "seconds"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
+    if curves:
+        table.add_column("by epoch")
+    known = [epoch.metrics[view.metric] for trial in view.trials for epoch in trial.epochs]
     for trial in view.trials:
         table.add_row(
             *_name(view, trial),
@@ -37,8 +44,17 @@ def trial_table(view: ExperimentView) -> Table:
             *([_figure(trial.retested)] if repeats else []),
             *(_short(trial.at_best[name]) if trial.at_best else "" for name in others),
             f"{trial.seconds:.0f}",
+            *([sparkline([e.metrics[view.metric] for e in trial.epochs], known, view.epochs)] if curves else []),
         )
     return table
+
+
+def sparkline(figures: Sequence[float], known: Sequence[float], epochs: int) -> str:
+    """A curve as bars, between the lowest and highest of all `known` figures; of many epochs every few."""
+    a_bar = math.ceil(epochs / CURVE)
+    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0) or 1.0
+    last = [figures[min(end, len(figures)) - 1] for end in range(a_bar, len(figures) + a_bar, a_bar)]
+    return "".join(BARS[round((figure - low) / span * (len(BARS) - 1))] for figure in last)
 
 
 def in_brief(view: ExperimentView, most: int) -> ExperimentView:
@@ -69,7 +85,8 @@ def trial_lines(view: ExperimentView) -> str:
     lines = []
     for trial in view.trials:
         curve = " ".join(f"{epoch.metrics[view.metric]:.1f}" for epoch in trial.epochs) or "-"
-        lines.append(f"trial {trial.number}: {view.metric} by epoch {curve}; attempts {trial.attempts}")
+        ended = "; ended by `raypose stop`" if trial.stopped else ""
+        lines.append(f"trial {trial.number}: {view.metric} by epoch {curve}; attempts {trial.attempts}{ended}")
         if "gflops" in trial.at_best:
             lines.append(f"  cost: {_cost(trial)}")
         if cache := read_whole(trial.folder / CACHE):
@@ -97,6 +114,8 @@ def summary(view: ExperimentView) -> str:
         return "\n".join([none, *([] if view.varied else failed)])
     lines = _trained(view, best) if not view.varied else _front(view) if view.front else _winner(view, best)
     lines += failed
+    if view.spent.over:
+        lines.append(f"  no more than {view.total} trials began: {budget_line(view)}")
     if view.final and view.final.verdict:
         lines += verdict_lines(view.final.verdict)
     return "\n".join(lines)

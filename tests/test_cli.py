@@ -29,6 +29,7 @@ def raypose(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["tune", LR, "--name", "a/b"], "--name: 'a/b': use letters"),
         (["restore", "nix"], "no experiment 'nix' in "),
         (["show", "nix"], "no experiment 'nix' in "),
+        (["watch", "nix"], "no experiment 'nix' in "),
         (["ui"], "no MLflow record yet"),
         (["data", "demo", ".", "--train", "1", "--val", "1"], "no demo set"),
     ],
@@ -85,7 +86,11 @@ def test_no_experiments_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["tune", "train", "test", "restore", "list", "show", "plan", "ui", "doctor", "data demo", "data check"]
+    "verb",
+    [
+        *("tune", "train", "test", "restore", "list", "show", "watch", "stop", "extend", "plan", "ui", "doctor"),
+        *("data demo", "data check"),
+    ],
 )
 def test_every_verb_explains_itself(verb: str, tmp_path: Path) -> None:
     done = raypose(*verb.split(), "--help", cwd=tmp_path)

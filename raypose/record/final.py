@@ -33,7 +33,8 @@ def repeat(experiment: Experiment, view: ExperimentView, epochs: int) -> tuple[E
     chosen += [t for t in view.trials[:1] if t not in chosen]
     seeds = range(experiment.search.seed + 1, experiment.search.seed + 1 + experiment.final.seeds)
     again: list[Point] = [{"given": t.values, "seed": s, "repeats": t.number} for s in seeds for t in chosen]
-    search = experiment.search.model_copy(update={"trials": len(again), "start": (), "sampler": "random"})
+    unlimited = {"hours": None, "gpu_hours": None, "start": (), "sampler": "random"}
+    search = experiment.search.model_copy(update={"trials": len(again), **unlimited})
     changes = {
         "search": search,
         "prune": Prune(pruner="none"),

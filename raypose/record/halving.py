@@ -90,9 +90,16 @@ class Hyperband(HyperbandPruner):
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the trial ends at its last epoch; its rivals are those of its bracket."""
+        return self._pruners[self._get_bracket_id(study, trial)].prune(study, trial)
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """The bracket of a trial, among whose trials the sampler draws too.
+
+        Optuna's has one bracket until it is first asked to prune, so that a study opened again would draw otherwise.
+        """
         if not self._pruners:
             self._try_initialization(study)
-        return self._pruners[self._get_bracket_id(study, trial)].prune(study, trial)
+        return super()._get_bracket_id(study, trial)
 
     def _try_initialization(self, study: optuna.Study) -> None:
         super()._try_initialization(study)

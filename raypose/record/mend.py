@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from raypose.record.epochs import damage, tidy
+from raypose.record.files import read_whole
 from raypose.record.folder import ExperimentFolder
+from raypose.record.spent import SPENT
 from raypose.record.storage import is_sound, kept_trial
 from raypose.record.study import Study
 
@@ -17,6 +19,9 @@ from raypose.record.study import Study
 def mended(saved: Mapping[str, Any], folder: ExperimentFolder) -> tuple[Study, list[str]]:
     """The study, its database made anew if that was damaged or knows not all trials; what was lost, a line each."""
     lost: list[str] = []
+    clock = folder.path / SPENT
+    if clock.exists() and read_whole(clock) is None:
+        lost.append(f"{_set_aside(clock)}: damaged; the time that was spent before does not count any more")
     own = saved["experiment"]["search"]["storage"] == "auto"  # another server looks after its own
     if own and not is_sound(folder.study_file):
         lost += _rebuild(saved, folder)

@@ -23,7 +23,9 @@ from raypose.record.folder import ExperimentFolder
 from raypose.record.halving import Halving
 from raypose.record.memory import StudyMemory
 from raypose.record.points import Point, points
+from raypose.record.requests import is_to_end
 from raypose.record.sampling import pruner, sampler
+from raypose.record.spent import Meter
 from raypose.record.storage import KeptTrial, is_sound, keep_trial, kept_of
 from raypose.record.view import RETEST, Epoch, ExperimentView, best_epoch
 from raypose.record.views import Views
@@ -37,6 +39,8 @@ class Study:
     def __init__(self, saved: Mapping[str, Any], folder: ExperimentFolder) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.experiment, self.folder = parse_spec(saved["experiment"], empty_space=True), folder
+        self.meter = Meter(folder.path, self.experiment.search)
+        """The time that its trials take."""
         self._points = points(saved, self.experiment)
         self._key = f"{folder.name}.{saved['uid']}"
         self._own = self.experiment.search.storage == "auto"
@@ -103,7 +107,8 @@ class Study:
         first = self._points[number] if number < len(self._points) else Point()
         with self.together():
             self._enqueue(kept["point"] if kept else first)
-            self.next_trial()
+            if trial := self._next():  # it had begun, whatever has been spent since
+                self._drawn(trial)
             if kept:
                 self.begin_attempt(number, kept["attempts"])
                 for epoch in read_epochs(self.folder.trial(number)):
@@ -114,9 +119,14 @@ class Study:
     def _trial(self, number: int) -> FrozenTrial:
         return self._memory.get_trial(number)
 
-    @cached_property
+    @property
     def total(self) -> int:
-        """How many trials there will be."""
+        """How many trials there will be: where a budget is spent, those that have begun."""
+        return max(self._begun, 1) if self.meter.spent().over else self._wanted
+
+    @cached_property
+    def _wanted(self) -> int:
+        """How many trials the specification asks for, with those that were taken over."""
         if self.experiment.search.sampler == "grid":
             return len(self._points)
         return self.experiment.search.trials + sum("source" in point for point in self._points)
@@ -138,8 +148,14 @@ class Study:
         return self._memory.transactions
 
     def next_trial(self) -> Trial | None:
-        """The next trial to run: first the unfinished ones of an earlier process, then new ones; None at the end."""
+        """The next trial to run: first the unfinished ones of an earlier process, then new ones; None at the end.
+
+        When a budget is spent no more begin. Trial 0 does in any case: it is what all others are compared with.
+        """
         with self.together():
+            if not self._to_resume and self.meter.spent().over and self._begun:
+                self.meter.keep()  # a restore shall hear the same
+                return None
             trial = self._next()
             return self._drawn(trial) if trial else None
 
@@ -148,12 +164,20 @@ class Study:
             number = self._to_resume.popleft()
             self._seed(number)
             return optuna.Trial(self._study, number)
-        waiting = self._memory.get_all_trials(self._memory.study, False, (TrialState.WAITING,))
-        if not waiting and self.drawn >= self.total:
+        waiting = self._waiting()
+        if not waiting and self.drawn >= self._wanted:
             return None
         self._seed(waiting[0].number if waiting else self.drawn)
         self.drawn += not waiting
         return self._study.ask()
+
+    @property
+    def _begun(self) -> int:
+        return self.drawn - len(self._waiting())
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """What is given and has not begun."""
+        return self._memory.get_all_trials(self._memory.study, False, (TrialState.WAITING,))
 
     def _seed(self, number: int, name: str = "") -> None:
         """Let what is drawn next follow from the trial and the knob, and not from how many were drawn before."""
@@ -185,7 +209,7 @@ class Study:
         return self._trial(number).state.is_finished()
 
     def add_epoch(self, number: int, epoch: Epoch) -> bool:
-        """Record an epoch, once; true if the pruner wants the trial to end here.
+        """Record an epoch, once; true if the pruner, or somebody by `raypose stop`, wants the trial to end here.
 
         Trial 0 always runs to its end: what tuning brought is told beside the base config's full figure.
         """
@@ -193,7 +217,9 @@ class Study:
             return True
         with self.together():
             self._views.changed([number])
-            return not self._several and self._is_behind(number, epoch)
+            behind = not self._several and self._is_behind(number, epoch)
+            whole = epoch.number >= self.experiment.train.epochs
+            return behind or not whole and is_to_end(self.folder.trial(number))
 
     def _is_behind(self, number: int, epoch: Epoch) -> bool:
         trial, frozen = self._live[number], self._trial(number)
@@ -262,7 +288,8 @@ class Study:
         """The same for whoever looks often: a trial in which nothing has happened since is the same object again."""
         with self._lock:
             trials, ended = self._views.trials(), self._ended
-        return self._views.experiment(trials, self.total, ended, worked_on, self._final(worked_on))
+            total, spent = self.total, self.meter.spent()
+        return self._views.experiment(trials, total, ended, spent, worked_on, self._final(worked_on))
 
     def _final(self, worked_on: bool) -> ExperimentView | None:
         final = self.folder.final

@@ -43,7 +43,7 @@ def find_subject(mlruns: Path, name: str) -> Subject:
     exp, number = name.rpartition("/")[::2] if re.fullmatch(r".+/\d{1,9}", name) else (name, "")
     folder = find_experiment(mlruns, exp)
     saved = folder.saved
-    experiment = parse_spec(saved["experiment"])
+    experiment = parse_spec(saved["experiment"], empty_space=True)
     if experiment.trust_config:
         folder.require_own()
         require_trusted(experiment)

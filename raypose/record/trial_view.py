@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from raypose.record.epochs import read_copied, read_epochs
 from raypose.record.final import retested
+from raypose.record.requests import is_to_end
 from raypose.record.view import TrialState as State
 from raypose.record.view import TrialView, best_epoch
 from raypose.space.schema import Experiment
@@ -42,4 +43,5 @@ def trial_view(trial: FrozenTrial, folder: Path, experiment: Experiment, run_id:
         repeats=attrs.get("repeats"),
         retested=retested(folder, experiment.primary),
         origin=Path(source["origin"]) if source else None,
+        stopped=trial.state == TrialState.PRUNED and is_to_end(folder),
     )

@@ -36,7 +36,7 @@ class TrialView:
 
     `source` names the trial of another experiment that was taken over, and `origin` the folder where it was trained and
     has its weights; `repeats` is the trial of the search that this one of a final repeats with its own `seed`, and
-    `retested` the figure of its best weights, tested anew.
+    `retested` the figure of its best weights, tested anew. `stopped`: it is pruned as somebody asked for its end.
     """
 
     number: int
@@ -55,6 +55,7 @@ class TrialView:
     repeats: int | None
     retested: float | None
     origin: Path | None = None
+    stopped: bool = False
 
     @property
     def ranks(self) -> bool:
@@ -79,8 +80,22 @@ class TrialView:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What the trials of an experiment have taken over all its restores, final apart.
+
+    `over` names the budget that is spent, hours or gpu_hours, so that no more trials begin; None if there is some left.
+    """
+
+    hours: float = 0.0
+    gpu_hours: float = 0.0
+    over: str | None = None
+
+
+@dataclass(frozen=True)
 class ExperimentView:
     """One experiment with its trials so far, by number; `total` trials of at most `epochs` epochs are wanted.
+
+    Where a budget is spent, `total` are those that began before it was; others among `trials` stay waiting.
 
     `key` is the name and what tells this experiment from others that ever had the same name. `metric` is the first of
     `objectives`, pairs of name and max or min; of two, `front` names the trials that no other one beats in both.
@@ -100,6 +115,7 @@ class ExperimentView:
     front: tuple[int, ...]
     final: "ExperimentView | None" = None
     verdict: dict[str, Any] | None = None
+    spent: Spent = Spent()
 
     @cached_property
     def best(self) -> TrialView | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from raypose.record.folder import ExperimentFolder
 from raypose.record.memory import StudyMemory
 from raypose.record.trial_view import trial_view
-from raypose.record.view import ExperimentState, ExperimentView, TrialView, pareto_front
+from raypose.record.view import ExperimentState, ExperimentView, Spent, TrialView, pareto_front
 from raypose.space.schema import Experiment
 
 
@@ -45,11 +45,17 @@ class Views:
         return tuple(self._trials)
 
     def experiment(
-        self, trials: tuple[TrialView, ...], total: int, ended: int, worked_on: bool, final: ExperimentView | None
+        self,
+        trials: tuple[TrialView, ...],
+        total: int,
+        ended: int,
+        spent: Spent,
+        worked_on: bool,
+        final: ExperimentView | None,
     ) -> ExperimentView:
         """The experiment with these trials of `total`, of which so many have `ended`, and with its final."""
         objectives, verdict = self._experiment.objectives, self._folder.verdict
-        finished = len(trials) >= total and ended == len(trials)
+        finished = ended >= total
         if self._experiment.final or self._folder.parent:  # the last word is the verdict
             finished = finished and (verdict or final and final.verdict) is not None
         state: ExperimentState = "finished" if finished else "running" if worked_on else "interrupted"
@@ -67,4 +73,5 @@ class Views:
             front=pareto_front(trials, objectives) if len(objectives) > 1 else (),
             final=final,
             verdict=verdict,
+            spent=spent,
         )

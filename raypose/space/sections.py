@@ -50,6 +50,10 @@ class Search(Strict):
     """Who draws: tpe learns from finished trials, random does not, grid tries all, gp and cmaes suit numbers."""
     trials: int = Field(default=12, ge=1, le=MANY)
     """Number of trials in all; trial 0 is always the base config's own values."""
+    hours: float | None = Field(default=None, gt=0, le=MANY, allow_inf_nan=False, examples=[8])
+    """Hours after which no more trials begin, over all restores; those that run come to their ends. null: no limit."""
+    gpu_hours: float | None = Field(default=None, gt=0, le=MANY, allow_inf_nan=False, examples=[32])
+    """The same of hours times GPUs held. The final round comes on top of both."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the drawing and of the trainings."""
     start: tuple[Annotated[Values, Field(json_schema_extra={"minProperties": 1}), BeforeValidator(_point)], ...] = (

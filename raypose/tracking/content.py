@@ -72,6 +72,7 @@ def trial_tags(trial: TrialView) -> dict[str, str | None]:
         "raypose.source": trial.source,
         "raypose.repeats": str(trial.repeats) if trial.repeats is not None else None,
         "raypose.checkpoint": str(trial.checkpoint) if trial.checkpoint else None,
+        "raypose.stopped": "by raypose stop" if trial.stopped else None,
         "raypose.error": trial.error[:_LONGEST_ERROR] if trial.error else None,
     }
 

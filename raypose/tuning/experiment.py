@@ -3,6 +3,7 @@
 `start` makes the record and then does what `resume` does; nothing else distinguishes a first run from a later one.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from raypose.record.folder import ExperimentFolder, check_name, create_experimen
 from raypose.record.mend import mended
 from raypose.record.origin import Origin, begin_from
 from raypose.record.points import copied, imported
+from raypose.record.requests import forget_stop
 from raypose.record.storage import check_storage
 from raypose.record.study import Study, read_view
 from raypose.record.view import ExperimentView
@@ -26,9 +28,11 @@ from raypose.space.trust import require_trusted
 from raypose.tracking.background import MirrorThread
 from raypose.tracking.store import open_store
 from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
+from raypose.tuning.estimate import estimate
 from raypose.tuning.final import conclude, open_final
 from raypose.tuning.lookout import watched
-from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, prepare_folders, run_of, training_process
+from raypose.tuning.prepare import DEMO_FOLDER, Screen, examine, measure, prepare_folders, run_of, training_process
+from raypose.tuning.rounds import rounds
 from raypose.tuning.run import run_trials
 
 LISTED = 3
@@ -58,7 +62,8 @@ def start(
     other = find_experiment(mlruns, take_over) if take_over else None
     folders = prepare_folders(experiment, DEMO_FOLDER.absolute(), screen)
     report = folders["data"]
-    found = _check(experiment, report, screen)
+    here = (address or os.environ.get("RAY_ADDRESS") or "local") == "local"  # elsewhere an epoch takes another time
+    found = _check(experiment, report, screen, measured=here)
     saved: dict[str, Any] = {
         "uid": uuid.uuid4().hex[:8],  # tells it from any other that ever had its name
         "experiment": experiment.model_dump(mode="json"),
@@ -74,7 +79,11 @@ def start(
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
     screen.say("starting Ray")
     with cluster(address):
-        saved["on_gpus"] = _room(experiment, experiment.search.trials).gpus_per_worker > 0
+        room = _room(experiment, experiment.search.trials)
+        saved["on_gpus"] = room.gpus_per_worker > 0
+        if found["pace"]:
+            took = estimate(experiment, found["pace"], found["full_epochs"], room.lanes)
+            screen.say(f"estimate: {took.text()}")
         begin = partial(begin_from, origin) if origin and origin.epoch else None
         folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment), begin)
         with folder.held():
@@ -89,6 +98,7 @@ def resume(folder: ExperimentFolder, address: str | None, screen: Screen) -> Exp
     experiment = parse_spec(saved["experiment"], empty_space=True)
     require_trusted(experiment)
     with folder.held():
+        forget_stop(folder.path)  # nobody was there to hear it
         folders = prepare_folders(experiment, Path(saved["data"]["folder"]), screen)
         report = folders["data"]
         for key, each in folders.items():
@@ -113,10 +123,12 @@ def _digests(report: Report) -> dict[str, Any]:
     return {"digest": report.digest, "parts": dict(report.parts)}
 
 
-def _check(experiment: Experiment, report: Report, screen: Screen) -> dict[str, Any]:
+def _check(experiment: Experiment, report: Report, screen: Screen, measured: bool = False) -> dict[str, Any]:
+    """What the training stage knows of the experiment, with the `pace` of an epoch where that is to be measured."""
     screen.say("checking model, weights and knobs")
     with training_process() as ask:
-        return examine(ask, experiment, report)
+        found = examine(ask, experiment, report)
+        return {**found, "pace": measure(ask, experiment, report) if measured else None}
 
 
 def _require_same(saved: Mapping[str, Any], found: Mapping[str, Any], name: str) -> None:
@@ -152,7 +164,8 @@ def _run(study: Study, report: Report, screen: Screen) -> None:
     room = _room(study.experiment, study.unfinished)
     screen.say(f"starting the workers of {room.lanes} concurrent trials")
     root = study.folder.parent or study.folder
-    with stoppable(root.name), _mirrored(study, screen) as changed:
+    gpus = room.lanes * room.workers * room.gpus_per_worker
+    with stoppable(root.name), rounds(root.path, study.meter, gpus), _mirrored(study, screen) as changed:
         try:
             run_trials(study, lambda trial: run_of(study.experiment, trial, report, room, study.folder), room, changed)
         except Exception as fault:  # a full disk makes Optuna, SQLAlchemy, Ray and the system fail, each in its own way
@@ -205,4 +218,6 @@ def _room(experiment: Experiment, trials: int) -> Capacity:
     room = capacity(experiment.resources, trials)
     if experiment.train.amp and not room.gpus_per_worker:
         raise SpecError(["train.amp: mixed precision needs a GPU; set it to false"])
+    if experiment.search.gpu_hours is not None and not room.gpus_per_worker:
+        raise SpecError(["search.gpu_hours: the trials hold no GPU, so it would never be spent; write search.hours"])
     return room

@@ -11,11 +11,13 @@ from raypose.record.folder import ExperimentFolder
 from raypose.record.study import Study
 from raypose.space.schema import Experiment
 from raypose.space.trial import Trial
+from raypose.tuning.estimate import estimate
 from raypose.tuning.prepare import (
     DEMO_FOLDER,
     Screen,
     examine,
     freeze_choices,
+    measure,
     planned,
     prepare_data,
     training_process,
@@ -31,6 +33,8 @@ def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: S
     screen.say("checking model, weights and knobs")
     with training_process() as ask:
         found = examine(ask, experiment, report)
+        screen.say("measuring a few steps")
+        pace = measure(ask, experiment, report)
         drawn = draw(experiment, found["values"], numbers)
         screen.say("building the trials' models")
         runs = [planned(experiment, trial, report) for trial in drawn]
@@ -45,6 +49,7 @@ def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: S
         "freeze": frozen,
         "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],
         "schedules": schedules,
+        "estimate": asdict(estimate(experiment, pace, found["full_epochs"])) if pace else None,
     }
 
 

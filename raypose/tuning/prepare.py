@@ -110,11 +110,11 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
     )
 
 
-def planned(experiment: Experiment, trial: Trial, report: Report) -> Run:
-    """A trial's run as far as it can be known without a cluster."""
+def planned(experiment: Experiment, trial: Trial, report: Report, gpus: int = 0) -> Run:
+    """A trial's run as far as it can be known without a cluster, on a machine with so many GPUs."""
     wanted = experiment.resources
-    gpus = 0.0 if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
-    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, gpus)
+    each = float(gpus > 0) if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
+    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, each)
     return run_of(experiment, trial, report, room, ExperimentFolder(Path("planned")))
 
 
@@ -126,6 +126,13 @@ def examine(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any]:
     names = [name for name, _ in experiment.objectives]
     found: dict[str, Any] = ask("plan.examine", run, knobs, freeze_choices(experiment), names)
     return found
+
+
+def measure(ask: Ask, experiment: Experiment, report: Report) -> dict[str, Any] | None:
+    """The pace of an epoch of the base config's own values; None where this machine cannot tell."""
+    run = planned(experiment, Trial(0, experiment.fixed, experiment.search.seed), report, ask("pace.gpus"))
+    measured: dict[str, Any] | None = ask("pace.pace", run, experiment.resources.cpus_per_worker)
+    return measured
 
 
 def freeze_choices(experiment: Experiment) -> list[str]:

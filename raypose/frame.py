@@ -1,0 +1,32 @@
+"""One frame of `raypose watch`: the trials with their curves, the time, the machine. Runs in: command line."""
+
+from rich.console import Group
+from rich.table import Table
+
+from raypose.budget import budget_line
+from raypose.machine import machine_line
+from raypose.record.view import ExperimentView
+from raypose.tables import best_so_far, in_brief, trial_table
+
+AROUND = 8  # lines of a frame beside the rows of its table
+
+
+def frame(view: ExperimentView, rows: int) -> Group:
+    """How the experiment stands, in at most so many rows of its trials; of its final, once that has begun."""
+    return Group(_table(view, rows), _facts(view))
+
+
+def _table(view: ExperimentView, rows: int) -> Table:
+    return trial_table(in_brief(view.final or view, max(rows, 1)), curves=True)
+
+
+def _facts(view: ExperimentView) -> Table:
+    ended = sum(t.state in ("complete", "pruned", "failed") for t in view.trials)
+    begun = sum(t.state == "running" for t in view.trials)
+    now = "running" if view.state == "running" else "begun"
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("trials", f"{ended} of {view.total} ended, {begun} {now}" + (", now its final" if view.final else ""))
+    facts.add_row("best", best_so_far(view))
+    facts.add_row("time", budget_line(view))
+    facts.add_row("this machine", machine_line())
+    return facts
