@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from raypose.record.view import ExperimentView, TrialView
-from raypose.tracking import content
+from raypose.tracking import content, registry
 from raypose.tracking.client import connect
 from raypose.tracking.environment import environment, git_tags
 from raypose.tracking.names import trial_title
@@ -54,6 +54,7 @@ class Mirror:
         self._runs: dict[str, _Known] = {}
         self._settled: dict[int, tuple[TrialView, str]] = {}
         self._state = ""
+        self._registered: Path | None = None
 
     def sync(self, view: ExperimentView) -> dict[int, str]:
         """Send to MLflow what it lacks of `view`; returns the run id of each trial that has begun.
@@ -69,6 +70,7 @@ class Mirror:
             begun = [t for t in view.trials if t.state != "waiting" or t.epochs]
             runs = {t.number: self._run_of(client, view, t, parent.run_id) for t in begun}
             _set_status(client, parent, content.study_status(view), None)
+            self._register(client, view)
             return runs
         except BaseException:
             self._client = None  # nobody knows how much of it arrived
@@ -84,7 +86,7 @@ class Mirror:
             self._experiment_id = _experiment(client, view.name, self._store)
             found = _raypose_runs(client, self._experiment_id)
             self._runs = {key: _known(client, run) for key, run in found.items()}
-            self._client = client
+            self._client, self._registered = client, None
         return self._client
 
     def _sync_study(self, client: MlflowClient, view: ExperimentView) -> _Known:
@@ -120,6 +122,16 @@ class Mirror:
         if whole:
             self._settled[trial.number] = trial, run.run_id
         return run.run_id
+
+    def _register(self, client: MlflowClient, view: ExperimentView) -> None:
+        """The winner's weights become a version of the registered model as soon as all of its files are there."""
+        won = registry.winner(view)
+        if won is None or won.checkpoint == self._registered:
+            return
+        run = self._runs[f"{TRIAL}={view.key}/{won.number}"]
+        if run.tags.get(_ARTIFACTS) == str(won.best_epoch):
+            registry.register(client, view, won, run.run_id)
+            self._registered = won.checkpoint
 
     def _run(
         self, client: MlflowClient, tag: str, key: str, description: Callable[[], tuple[str, int, dict[str, str]]]
