@@ -19,6 +19,7 @@ from raypose.tracking import content, registry
 from raypose.tracking.client import connect
 from raypose.tracking.environment import environment, git_tags
 from raypose.tracking.names import trial_title
+from raypose.tracking.saved_views import saved_views
 from raypose.tracking.store import Store
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Mirror:
         if self._client is None:
             self._settled.clear()
             client = connect(self._store)
-            self._experiment_id = _experiment(client, view.name, self._store)
+            self._experiment_id = _experiment(client, view, self._store)
             found = _raypose_runs(client, self._experiment_id)
             self._runs = {key: _known(client, run) for key, run in found.items()}
             self._client, self._registered = client, None
@@ -145,13 +146,17 @@ class Mirror:
         return known
 
 
-def _experiment(client: MlflowClient, name: str, store: Store) -> str:
-    found = client.get_experiment_by_name(name)
+def _experiment(client: MlflowClient, view: ExperimentView, store: Store) -> str:
+    """The id of the experiment with its saved views; one that a person has changed stays."""
+    found = client.get_experiment_by_name(view.name)
     if found is None:
         location = store.artifact_root.as_uri() if store.artifact_root else None
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(view.name, artifact_location=location, tags=saved_views(view))
     if found.lifecycle_stage == "deleted":  # it still holds the name
         client.restore_experiment(found.experiment_id)
+    for key, value in saved_views(view).items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id
 
 
