@@ -19,7 +19,7 @@ from raypose.record.epochs import META
 from raypose.record.files import read_json
 from raypose.record.view import ExperimentView, TrialView
 from raypose.tracking.environment import environment
-from raypose.tracking.names import legal_metric, plain
+from raypose.tracking.names import legal_metric, plain, trial_title
 
 CHAMPION = "champion"
 WEIGHTS = "raypose.weights"
@@ -73,10 +73,10 @@ def lineage(view: ExperimentView, trial: TrialView) -> dict[str, object]:
         "raypose.experiment": view.name,
         "raypose.trial": trial.number,
         "raypose.epoch": trial.best_epoch,
-        "raypose.seed": trial.seed,
-        "raypose.knobs": json.dumps(trial.values),
         "raypose.metric": view.metric,
         FIGURE: _figure(trial),
+        "raypose.knobs": json.dumps(trial.values),
+        "raypose.seed": trial.seed,
         "raypose.data": digest,
         "raypose.held_out": held_out,
         "raypose.version": environment()["raypose"],
@@ -134,10 +134,10 @@ def _what_it_holds(view: ExperimentView, name: str) -> str:
     return (
         f"Winners of experiments that fine-tune {view.spec['model']} on {view.spec['data']} (digest {digest[:12]}), by "
         f"the {view.metric} of their weights on the validation images{without}. `{CHAMPION}` is the best of them: "
-        f"`mlflow artifacts download -u models:/{name}@{CHAMPION}` fetches its config.py and checkpoint/weights.pth."
+        f"`mlflow artifacts download -u models:/{name}@{CHAMPION}`, with MLFLOW_TRACKING_URI, fetches its files."
     )
 
 
 def _what_it_is(view: ExperimentView, trial: TrialView) -> str:
-    knobs = ", ".join(f"{key} {plain(value)}" for key, value in trial.values.items())
-    return f"{view.metric} {_figure(trial):.2f}: trial {trial.number} of {view.name}, epoch {trial.best_epoch}; {knobs}"
+    title = trial_title(trial.number, trial.values)
+    return f"{view.metric} {_figure(trial):.2f} in {view.name}, {title}; epoch {trial.best_epoch}"
