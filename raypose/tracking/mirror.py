@@ -15,10 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from raypose.record.view import ExperimentView, TrialView
-from raypose.tracking import content
+from raypose.tracking import content, registry
 from raypose.tracking.client import connect
 from raypose.tracking.environment import environment, git_tags
 from raypose.tracking.names import trial_title
+from raypose.tracking.saved_views import saved_views
 from raypose.tracking.store import Store
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Mirror:
         self._runs: dict[str, _Known] = {}
         self._settled: dict[int, tuple[TrialView, str]] = {}
         self._state = ""
+        self._registered: Path | None = None
 
     def sync(self, view: ExperimentView) -> dict[int, str]:
         """Send to MLflow what it lacks of `view`; returns the run id of each trial that has begun.
@@ -69,6 +71,7 @@ class Mirror:
             begun = [t for t in view.trials if t.state != "waiting" or t.epochs]
             runs = {t.number: self._run_of(client, view, t, parent.run_id) for t in begun}
             _set_status(client, parent, content.study_status(view), None)
+            self._register(client, view)
             return runs
         except BaseException:
             self._client = None  # nobody knows how much of it arrived
@@ -81,10 +84,10 @@ class Mirror:
         if self._client is None:
             self._settled.clear()
             client = connect(self._store)
-            self._experiment_id = _experiment(client, view.name, self._store)
+            self._experiment_id = _experiment(client, view, self._store)
             found = _raypose_runs(client, self._experiment_id)
             self._runs = {key: _known(client, run) for key, run in found.items()}
-            self._client = client
+            self._client, self._registered = client, None
         return self._client
 
     def _sync_study(self, client: MlflowClient, view: ExperimentView) -> _Known:
@@ -121,6 +124,16 @@ class Mirror:
             self._settled[trial.number] = trial, run.run_id
         return run.run_id
 
+    def _register(self, client: MlflowClient, view: ExperimentView) -> None:
+        """The winner's weights become a version of the registered model as soon as all of its files are there."""
+        won = registry.winner(view)
+        if won is None or won.checkpoint == self._registered:
+            return
+        run = self._runs[f"{TRIAL}={view.key}/{won.number}"]
+        if run.tags.get(_ARTIFACTS) == str(won.best_epoch):
+            registry.register(client, view, won, run.run_id)
+            self._registered = won.checkpoint
+
     def _run(
         self, client: MlflowClient, tag: str, key: str, description: Callable[[], tuple[str, int, dict[str, str]]]
     ) -> _Known:
@@ -133,13 +146,17 @@ class Mirror:
         return known
 
 
-def _experiment(client: MlflowClient, name: str, store: Store) -> str:
-    found = client.get_experiment_by_name(name)
+def _experiment(client: MlflowClient, view: ExperimentView, store: Store) -> str:
+    """The id of the experiment with its saved views; one that a person has changed stays."""
+    found = client.get_experiment_by_name(view.name)
     if found is None:
         location = store.artifact_root.as_uri() if store.artifact_root else None
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(view.name, artifact_location=location, tags=saved_views(view))
     if found.lifecycle_stage == "deleted":  # it still holds the name
         client.restore_experiment(found.experiment_id)
+    for key, value in saved_views(view).items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id
 
 

@@ -14,9 +14,9 @@ from contextlib import suppress
 from http.client import HTTPException
 from typing import IO
 from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 from raypose.errors import InputError, WorkError
+from raypose.tracking.links import links, loopback
 from raypose.tracking.store import Store, damage
 
 _STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,6 +59,7 @@ def _run(store: Store, host: str, port: int, stopped: list[int]) -> int:
                 if not ready and _answers(host, port):
                     ready = True
                     print(f"MLflow: http://{host}:{port}  (Ctrl-C ends it)", flush=True)
+                    print(*links(f"http://{host}:{port}"), sep="\n", flush=True)
                 time.sleep(0.2)
         finally:
             _end(server)
@@ -133,9 +134,8 @@ def _free_port(host: str, port: int) -> int:
 
 
 def _answers(host: str, port: int) -> bool:
-    opener = build_opener(ProxyHandler({}))  # a proxy from the environment cannot reach this machine's loopback
     try:
-        with opener.open(f"http://{host}:{port}/health", timeout=2) as reply:
+        with loopback().open(f"http://{host}:{port}/health", timeout=2) as reply:
             return bool(reply.status == 200)
     except (URLError, HTTPException, OSError):  # not up yet
         return False

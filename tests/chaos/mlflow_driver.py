@@ -102,7 +102,8 @@ def make(mlruns: Path, name: str, trials: int, epochs: int) -> ExperimentFolder:
         "prune": {"pruner": "none"},
         "train": {"epochs": epochs},
     }
-    saved = {"uid": "a1b2", "experiment": parse_spec(spec).model_dump(mode="json"), "base_values": {"lr": 4e-3}}
+    experiment = parse_spec(spec).model_dump(mode="json")
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "data": {"digest": name}}
     return create_experiment(mlruns, name, "exp", saved)
 
 

@@ -46,7 +46,8 @@ CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 def make(root: Path) -> ExperimentFolder:
     """An experiment that nobody has worked on."""
     experiment = parse_spec(SPEC).model_dump(mode="json")
-    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3, "freeze": "none"}}
+    base_values = {"lr": 4e-3, "freeze": "none"}
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": base_values, "data": {"digest": "da7a"}}
     return create_experiment(root, "exp", "", saved)
 
 

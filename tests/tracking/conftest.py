@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
+from raypose.record.files import write_json
 from raypose.record.view import ExperimentState, ExperimentView, TrialState, TrialView
 from raypose.space.knobs import Value
 from raypose.tracking.store import Store, open_store
@@ -19,7 +20,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        (folder / "spec.json").write_text('{"model": "rtmpose-n"}')
+        write_json(folder / "spec.json", {"model": "rtmpose-n", "data": {"digest": "da7a" * 16}})
         spec: dict[str, object] = {
             "model": "rtmpose-n",
             "weights": "demo",

@@ -246,7 +246,8 @@ def test_a_verdict_is_mirrored_whether_or_not_anything_was_gained(
     record.begin({"lr": 0.004})
     record.epoch(0, 40.0)
     record.end(0, "complete")
-    verdict = {"trial": 0, "mean": 39.5, "spread": 0.5, **gain}
+    best = str(record.view.trials[0].checkpoint)
+    verdict = {"trial": 0, "mean": 39.5, "spread": 0.5, "checkpoint": best, **gain}
     view = replace(record.become("finished"), verdict=verdict)
     Mirror(store).sync(view)
     client = connect(store)

@@ -34,7 +34,7 @@ def study(tmp_path: Path) -> Study:
     """A search with one trial of one epoch, finished."""
     (tmp_path / "lr.yaml").write_text("space: {lr: {log_uniform: [1.0e-4, 1.0e-2]}}")
     experiment = load_experiment(tmp_path / "lr.yaml", settings=["search.trials=1"]).model_dump(mode="json")
-    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}}
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "data": {"digest": "da7a"}}
     study = Study(saved, create_experiment(tmp_path / "mlruns", "secret", "", saved))
     study.fill_queue()
     trial = study.next_trial()
