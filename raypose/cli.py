@@ -32,6 +32,7 @@ from raypose.options import (
     print_json,
 )
 from raypose.plan_cli import lr_range, plan
+from raypose.report_cli import report
 from raypose.running import run_and_tell
 from raypose.scoring_cli import test
 from raypose.train_cli import TrainCommand, train
@@ -180,7 +181,7 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
     raise typer.Exit(0 if sound else 1)
 
 
-for verb in (watch, stop, extend, plan, lr_range, test, bench):  # after those that they help with
+for verb in (watch, stop, extend, report, plan, lr_range, test, bench):  # after those that they help with
     app.command()(verb)
 
 

@@ -68,6 +68,11 @@ def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Hom
     saved = json.loads((home.path / "mlruns" / "experiments" / "exp" / "spec.json").read_text())
     assert saved["experiment"]["test"] == saved["test"]["folder"] == str(unseen)
     assert saved["test"]["digest"] == require_sound(unseen).digest
+    assert saved["environment"]["torch"] and saved["environment"]["cpus"]
+    page = (home.path / "mlruns" / "experiments" / "exp" / "report.html").read_text()
+    assert "raypose train --trial exp/0" in page and "DivergedError" in page
+    (kept,) = (home.path / "mlruns" / "artifacts").rglob("report.html")
+    assert kept.read_text() == page
 
     driver = home.start("tune", "lr.yaml", "--data", str(home.data), "--set", "resources.workers=900")
     assert driver.wait(START_S) == 2
