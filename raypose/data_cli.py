@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from raypose.browse_cli import browse
 from raypose.options import Json, open_console, print_json
 
 data_app = typer.Typer(help="Make, check, split and look at data folders.", rich_markup_mode=None)
+data_app.command("browse")(browse)
 
 
 @data_app.command("demo")

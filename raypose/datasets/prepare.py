@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from raypose.datasets.archive import Digests, digests, require_space, unpack
 from raypose.datasets.mpii import HEAD_BOXES, IMAGES, TRAIN, VAL
-from raypose.datasets.staging import staged
+from raypose.datasets.staging import require_free, staged
 from raypose.errors import DataError
 
 STAMP = "prepared.json"
@@ -52,13 +52,14 @@ def prepare_mpii(
     for archive in archives.values():
         if not archive.is_file():
             raise DataError(f"{archive}: no such file; name the archive as it was downloaded")
+    require_free(folder)
+    stamp: dict[str, Any] = {"layout": "mpii"}
+    for kind, archive in archives.items():
+        screen.say(f"reading the digest of {archive.name} (MB)")
+        found = digests(archive, screen.progress)
+        _require_expected(archive, found, sha256.get(kind))
+        stamp[kind] = {"file": archive.name, **asdict(found), "known_as": KNOWN_MD5.get(found.md5)}
     with staged(folder) as staging:
-        stamp: dict[str, Any] = {"layout": "mpii"}
-        for kind, archive in archives.items():
-            screen.say(f"reading the digest of {archive.name} (MB)")
-            found = digests(archive, screen.progress)
-            _require_expected(archive, found, sha256.get(kind))
-            stamp[kind] = {"file": archive.name, **asdict(found), "known_as": KNOWN_MD5.get(found.md5)}
         _begin(staging, stamp)
         left = sum(archive.stat().st_size for archive in archives.values()) - _bytes_in(staging)
         require_space(staging, max(0, left))

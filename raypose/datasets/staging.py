@@ -19,12 +19,12 @@ def staged(folder: Path) -> Iterator[Path]:
     Raises DataError if the folder is there, or another process fills it.
     """
     folder = folder.absolute()
-    _require_free(folder)
+    require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging, lock = (folder.with_name(f".{folder.name}.{end}") for end in ("partial", "lock"))
     try:
         with FileLock(lock, timeout=0):
-            _require_free(folder)  # another process may have been at its end just now
+            require_free(folder)  # another process may have been at its end just now
             staging.mkdir(exist_ok=True)
             try:
                 yield staging
@@ -38,6 +38,7 @@ def staged(folder: Path) -> Iterator[Path]:
         raise DataError(f"{folder}: another process is making it") from fault
 
 
-def _require_free(folder: Path) -> None:
+def require_free(folder: Path) -> None:
+    """Raise DataError if something has the folder's name."""
     if folder.exists() or folder.is_symlink():
         raise DataError(f"{folder}: is there already, and is never overwritten; name another with --out, or remove it")

@@ -80,7 +80,7 @@ class MpiiHits(MpiiPCKAccuracy):
         found: Counter[str] = Counter()
         counted: Counter[str] = Counter()
         for result in results:
-            joints = self._joints(result)
+            joints = self.judged(result)
             found[result["image"]] += sum(joint == 1 for joint in joints)
             counted[result["image"]] += sum(joint >= 0 for joint in joints)
         names = sorted(counted)
@@ -88,7 +88,7 @@ class MpiiHits(MpiiPCKAccuracy):
         metrics: dict[str, float] = super().compute_metrics(results)
         return metrics
 
-    def _joints(self, person: dict[str, Any]) -> list[float]:
+    def judged(self, person: dict[str, Any]) -> list[float]:
         """Of each joint that counts: 1 found, 0 not found, -1 not labelled; by the arithmetic of MMPose's PCK."""
         accuracy, _, _ = keypoint_pck_accuracy(
             person["pred_coords"] + 1.0,  # MPII counts pixels from 1
@@ -110,8 +110,14 @@ def score(run: Run, part: Part = "val") -> Score:
 
     Raises DataError for a part without images.
     """
+    metrics, evaluator = validate(run, {"type": MpiiHits.__name__, "figure": run.metric}, part)
+    return Score(metrics, evaluator.hits)
+
+
+def validate(run: Run, evaluator: dict[str, Any], part: Part = "val") -> tuple[dict[str, float], Any]:
+    """The figures of `run.weights` by an evaluator, given as a config has it, and the evaluator with what it kept."""
     config = build_config(run)
-    config.val_evaluator = {"type": MpiiHits.__name__, "figure": run.metric}
+    config.val_evaluator = evaluator
     if part == "test":
         config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "test")
     config = hastened(config, run)
@@ -120,8 +126,8 @@ def score(run: Run, part: Part = "val") -> Score:
         model, _, _ = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
         runner = build_runner(config, model, run, work_dir)
         metrics = runner.val()
-        (evaluator,) = runner.val_loop.evaluator.metrics
-    return Score({figure: float(value) for figure, value in metrics.items()}, evaluator.hits)
+        (built,) = runner.val_loop.evaluator.metrics
+    return {figure: float(value) for figure, value in metrics.items()}, built
 
 
 def retest(run: Run) -> None:
