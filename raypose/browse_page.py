@@ -1,7 +1,7 @@
 """People as one HTML page that holds all it shows and loads nothing. Runs in: command line."""
 
 import base64
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,7 +11,7 @@ import cv2
 from raypose.datasets.portrait import BOX, JOINTS, MISSED, RINGS, Portrait, Pose, legend
 
 QUALITY = 88  # of the JPEG images
-DOT = 1 / 110  # a joint's radius, in longer sides of the picture
+DOT, RING = 1 / 110, 1.6  # a joint's radius, in longer sides of the picture; of a ring in those of a dot
 
 
 def page(title: str, about: str, portraits: Sequence[Portrait], enlarged: bool) -> str:
@@ -19,6 +19,8 @@ def page(title: str, about: str, portraits: Sequence[Portrait], enlarged: bool) 
     parts = sorted({pose.name for each in portraits for pose in each.poses}, reverse=True)  # the truth first
     boxed, missed = any(each.box for each in portraits), any(each.misses for each in portraits)
     shown = [*parts, *(["box"] if boxed else []), *(["misses"] if missed else [])]
+    colours = dict(legend(parts))
+    rings = [part for part in parts if any(p.has_rings for each in portraits for p in each.poses if p.name == part)]
     return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
         about=escape(about),
@@ -27,10 +29,9 @@ def page(title: str, about: str, portraits: Sequence[Portrait], enlarged: bool) 
         missed=MISSED,
         hiding="\n".join(f".no-{part} g.{part} {{ display: none; }}" for part in shown),
         sorts=_sorts(portraits),
-        toggles="\n".join(
-            f'<label><input type="checkbox" data-part="{part}" checked> {part}</label>' for part in shown
-        ),
-        legend=_legend(parts, {pose.name for each in portraits for pose in each.poses if pose.has_rings}),
+        toggles="\n".join(_toggle(part, colours.pop(part, None)) for part in shown),
+        legend="".join(map(_swatch, colours.values(), colours))
+        + "".join(f"<span>{RINGS[part]}</span>" for part in rings),
         figures="\n".join(_figure(number, portrait) for number, portrait in enumerate(portraits)),
     )
 
@@ -44,12 +45,13 @@ def _sorts(portraits: Sequence[Portrait]) -> str:
     return "".join(f'<option value="{value}">{text}</option>' for value, text in options)
 
 
-def _legend(parts: Sequence[str], ringed: Collection[str]) -> str:
-    swatches = (
-        f'<label><span class="swatch" style="background:{colour}"></span>{name}</label>'
-        for name, colour in legend(parts)
-    )
-    return "".join(swatches) + "".join(f"<span>{RINGS[part]}</span>" for part in parts if part in ringed)
+def _toggle(part: str, colour: str | None) -> str:
+    shown = part if colour is None else _swatch(colour, part)
+    return f'<label><input type="checkbox" data-part="{part}" checked> {shown}</label>'
+
+
+def _swatch(colour: str, name: str) -> str:
+    return f'<span><span class="swatch" style="background:{colour}"></span> {name}</span>'
 
 
 def _figure(number: int, portrait: Portrait) -> str:
@@ -87,7 +89,7 @@ def _pose(pose: Pose, radius: float) -> Iterator[str]:
     for number, (x, y), colour, filled in pose.dots():
         look = f'fill="{colour}"' if filled else f'class="ring" style="stroke:{colour}"'
         title = f"<title>{pose.name}: {JOINTS[number]}</title>"
-        yield f'<circle cx="{x:g}" cy="{y:g}" r="{radius:.2f}" {look}>{title}</circle>'
+        yield f'<circle cx="{x:g}" cy="{y:g}" r="{radius if filled else RING * radius:.2f}" {look}>{title}</circle>'
 
 
 def _ends(start: tuple[float, float], end: tuple[float, float]) -> str:

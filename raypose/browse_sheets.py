@@ -1,6 +1,7 @@
 """People on contact sheets, pictures of many side by side. Runs in: command line."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import matplotlib
@@ -40,10 +41,11 @@ def _draw_sheet(head: str, portraits: Sequence[Portrait], enlarged: bool, file: 
     names = [pose.name for pose in portraits[0].poses]
     patches = [Patch(facecolor=colour, edgecolor=EDGE, label=name) for name, colour in legend(names)]
     figure.legend(handles=patches, loc="upper right", ncols=len(patches), frameon=False, fontsize=9)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, portrait in zip(axes.flat, portraits, strict=False):
-        _draw(axis, portrait, "nearest" if enlarged else "antialiased")
+    for axis, portrait in zip_longest(axes.flat, portraits):
+        if portrait is None:
+            axis.axis("off")
+        else:
+            _draw(axis, portrait, "nearest" if enlarged else "antialiased")
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 
@@ -57,10 +59,9 @@ def _draw(axis: Axes, portrait: Portrait, interpolation: str) -> None:
         _draw_pose(axis, pose)
     axis.add_collection(LineCollection(portrait.misses, colors=MISSED, linestyles=":", linewidths=1.2))
     width, height = portrait.size
-    axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[], frame_on=False)
     text = [f"{portrait.image}  row {portrait.row}", *portrait.text]
-    below = "\n".join(_short(line) for line in text)
-    axis.text(0.5, -0.03, below, transform=axis.transAxes, va="top", ha="center", fontsize=7, parse_math=False)
+    axis.set_xlabel("\n".join(_short(line) for line in text), fontsize=7, parse_math=False)
 
 
 def _draw_pose(axis: Axes, pose: Pose) -> None:

@@ -131,7 +131,7 @@ def _guessed(guess: Guess, record: Mapping[str, Any], cut: CutOut) -> Portrait:
     text = (
         f"{len(missed)} of {sum(found >= 0 for found in guess.found)} joints missed ({guess.missed:.0%})",
         f"mean error {guess.error:.2f} heads",
-        *_without("missed: ", [JOINTS[joint] for joint in missed]),
+        *_without("missed: ", [JOINTS[joint] for joint in missed] if 1 in guess.found else ["all"]),
     )
     figures = {"missed": guess.missed, "error": guess.error}
     box = cut.place_box(box_of(record))
