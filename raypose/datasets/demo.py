@@ -5,7 +5,6 @@ the person's size over 200 pixels, and `center` lies 15 `scale` above the middle
 reader moves it down again. Joints outside the picture have `joints_vis` 0 and the coordinates -1, -1.
 """
 
-import io
 import json
 import shutil
 import tempfile
@@ -16,8 +15,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.io import savemat
 
+from raypose.datasets.mat_file import write_arrays
 from raypose.datasets.picture import Picture, Style, draw_picture
 from raypose.errors import DataError
 
@@ -163,12 +162,9 @@ def _person(picture: Picture, name: str) -> dict[str, object]:
 def _write_truth(path: Path, people: list[dict[str, object]], head_boxes: list[np.ndarray]) -> None:
     """What the metric reads: head boxes (2, 2, N), joints (16, 2, N), and which joints are missing (16, N)."""
     visible = np.array([person["joints_vis"] for person in people], dtype=float)
-    file = io.BytesIO()
     content = {
         "headboxes_src": np.array(head_boxes).transpose(1, 2, 0),
         "pos_gt_src": np.array([person["joints"] for person in people]).transpose(1, 2, 0),
         "jnt_missing": 1 - visible.T,
     }
-    savemat(file, content)  # type: ignore[arg-type]
-    # The first 116 bytes are free text, where scipy writes the time: the same set shall have the same bytes.
-    path.write_bytes(b"MATLAB 5.0 MAT-file, raypose demo set".ljust(116) + file.getvalue()[116:])
+    write_arrays(path, content, "raypose demo set")

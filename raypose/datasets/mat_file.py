@@ -1,13 +1,15 @@
-"""The arrays of a MATLAB 5 file, read more strictly than scipy does. Runs in: command line, driver.
+"""The arrays of a MATLAB 5 file, read more strictly than scipy does, and written. Runs in: command line, driver.
 
 MMPose reads the whole file with scipy, whose compiled reader believes what it finds: an unknown type, or an array that
 reads on into the next one, ends the process (scipy#25829). What passes here, scipy reads to the same numbers.
 """
 
+import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,16 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any] | None]:
         name, array = _matrix(content, order, DEEPEST)
         arrays[name] = array
     return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], maker: str) -> None:
+    """Write a file of these arrays, by name; the same ones by the same maker make the same bytes."""
+    from scipy.io import savemat  # as long to import as all else that a check of a folder needs
+
+    file = io.BytesIO()
+    savemat(file, dict(arrays))  # type: ignore[arg-type]
+    # The first 116 bytes are free text, where scipy writes the time.
+    path.write_bytes(f"MATLAB 5.0 MAT-file, {maker}".encode().ljust(116) + file.getvalue()[116:])
 
 
 def _require(sound: bool, fault: str) -> None:

@@ -19,7 +19,7 @@ def split_rows(annotations: Path, held_out: float, part: Part) -> list[int]:
     one part and it stays there whatever is added to the set. Raises DataError if the part is empty.
     """
     images = [record["image"] for record in json.loads(annotations.read_text()) if is_loaded(record["joints"])]
-    rows = [row for row, image in enumerate(images) if (_fraction(image) < held_out) == (part == "test")]
+    rows = [row for row, image in enumerate(images) if (fraction(image) < held_out) == (part == "test")]
     if not rows:
         raise DataError(
             f"{annotations}: with held_out {held_out} no image of its {len(set(images))} is in the {part} part: "
@@ -33,6 +33,7 @@ def is_loaded(joints: list[list[float]]) -> bool:
     return bool(np.float32(max(map(max, joints))) > 0)
 
 
-def _fraction(image: str) -> float:
-    """A number in [0, 1) that follows from the name alone, and is as good as random."""
-    return int.from_bytes(hashlib.sha256(image.encode()).digest()[:6]) / 2**48
+def fraction(image: str, seed: int = 0) -> float:
+    """A number in [0, 1) that follows from name and seed alone, and is as good as random."""
+    text = f"{seed}:{image}" if seed else image
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48

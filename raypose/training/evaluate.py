@@ -61,10 +61,10 @@ class MpiiHits(MpiiPCKAccuracy):
         self.distance = 0.1 if figure == "PCK@0.1" else self.thr
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Note the image beside each result."""
+        """Note the image and the annotation's row beside each result."""
         super().process(data_batch, data_samples)
         for result, sample in zip(self.results[-len(data_samples) :], data_samples, strict=True):
-            result["image"] = sample["img_path"]
+            result["image"], result["row"] = sample["img_path"], int(sample["id"])
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """MMPose's figures over all ranks' results."""

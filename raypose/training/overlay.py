@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from raypose.datasets.photo import Pixels
 from raypose.training.evaluate import ALL_COUNTED
-from raypose.training.predictions import Predictions
+from raypose.training.predictions import HALF_A_HEAD, Predictions
 
 TRUTH, SEEN, MISSED = (90, 230, 90), (0, 165, 255), (50, 50, 255)  # BGR: green, orange, red
-HALF_A_HEAD = 0.5
 LEAST_SIDE = 800  # pixels of the longer side: smaller photos are enlarged, so that the lines hide nothing
 QUALITY = 92
 SHIFT = 4  # of 1 / 2**4 pixels, to which OpenCV can draw

@@ -12,6 +12,8 @@ import numpy as np
 from mmpose.evaluation.functional.keypoint_eval import _calc_distances
 from numpy.typing import NDArray
 
+HALF_A_HEAD = 0.5
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -29,10 +31,12 @@ class Hits:
 class Predictions:
     """N people's 16 joints: the path of each one's image, and (N, 16, 2) pixels, from 0, where they are seen and are.
 
+    `rows` are the numbers of their records in the annotations.
     `distances`, (N, 16), are between the two, in MPII's head sizes; -1 where there is no label.
     """
 
     images: tuple[str, ...]
+    rows: tuple[int, ...]
     seen: NDArray[np.floating[Any]]
     truth: NDArray[np.floating[Any]]
     distances: NDArray[np.float32]
@@ -63,10 +67,11 @@ class Predictions:
 
 
 def gathered(results: Sequence[Mapping[str, Any]]) -> Predictions:
-    """What MMPose's MpiiPCKAccuracy keeps of each person, with the `image` beside it; by its own arithmetic."""
+    """What MMPose's MpiiPCKAccuracy keeps of each person, with its `image` and `row`; by MMPose's own arithmetic."""
     seen, truth, visible, head = (
         np.concatenate([result[key] for result in results]) for key in ("pred_coords", "gt_coords", "mask", "head_size")
     )
     # MPII counts pixels from 1, and the head sizes are written to.
     distances = _calc_distances(seen + 1.0, truth, visible, head.copy()).T
-    return Predictions(tuple(result["image"] for result in results), seen, truth - 1, distances)
+    images, rows = (tuple(result[key] for result in results) for key in ("image", "row"))
+    return Predictions(images, rows, seen, truth - 1, distances)

@@ -26,7 +26,7 @@ def predictions(tmp_path: Path) -> Predictions:
     seen[1, WRIST] += [0, 150]
     distances[1, WRIST], distances[1, ANKLE] = 1.7, -1
     images = tuple(str(tmp_path / f"{number}.png") for number in (0, 0, 1, 2))
-    return Predictions(images, seen, truth, distances)
+    return Predictions(images, tuple(range(len(images))), seen, truth, distances)
 
 
 def colour_at(picture: Path, place: np.ndarray) -> tuple[int, ...]:
