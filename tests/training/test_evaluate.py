@@ -91,6 +91,7 @@ def person(image: str, distance: float, hidden: tuple[int, ...] = ()) -> dict[st
     visible[0, list(hidden)] = 0
     found = labelled - 1 + [distance * 20, 0]  # predictions count from 0, labels from 1
     return {
+        "id": 0,
         "img_path": f"somewhere/{image}",
         "pred_instances": {"keypoints": found},
         "gt_instances": {"keypoints": labelled, "keypoints_visible": visible, "head_size": np.array([[20.0]])},
