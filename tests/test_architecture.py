@@ -74,7 +74,9 @@ def test_training_knows_neither_ray_nor_optuna_nor_mlflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", [["--help"], ["plan", "no_such_file.yaml"], ["tune", "--help"], ["test", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "verb", [["--help"], ["plan", "no_such_file.yaml"], ["tune", "--help"], ["test", "--help"]], ids=" ".join
+)
 def test_help_and_bad_specifications_load_no_framework(verb: list[str]) -> None:
     heavy = {"ray", "torch", "mlflow", "optuna", "mmengine", "cv2"}
     code = (
