@@ -10,21 +10,18 @@ from raypose.against import Reference
 
 
 def scores_text(found: Mapping[str, Any]) -> Group:
-    """Figures of all data sets side by side, and their curves."""
+    """Figures of all data sets side by side, and below them their curves."""
     sets = found["sets"]
-    figures = Table()
-    figures.add_column("PCKh, in percent")
+    figures = Table("PCKh, in percent")
+    curves = Table("found up to")
     for each in sets:
         figures.add_column(f"{each['name']}\n{each['people']} people", justify="right")
+        curves.add_column(each["name"], justify="right")
     for name in sets[0]["figures"]:
         figures.add_row(name, *(_with_interval(each["figures"][name], each["intervals"][name]) for each in sets))
-    curves = Table()
-    for heading in ("data", *(f"{threshold:.2f}" for threshold in sets[0]["thresholds"])):
-        curves.add_column(heading, justify="left" if heading == "data" else "right")
-    for each in sets:
-        curves.add_row(each["name"], *(f"{share:.2f}" for share in each["curve"]))
-    heading = "\nPCK by the distance, in head sizes, up to which a joint counts as found"
-    return Group(_title(found), figures, *_notes(found), heading, curves)
+    for row, threshold in enumerate(sets[0]["thresholds"]):
+        curves.add_row(f"{threshold:.2f} heads", *(f"{each['curve'][row]:.2f}" for each in sets))
+    return Group(_title(found), figures, *_notes(found), "\nThe curve of PCK", curves)
 
 
 def _title(found: Mapping[str, Any]) -> str:

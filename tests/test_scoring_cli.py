@@ -63,7 +63,7 @@ def test_it_is_told_in_tables_and_nothing_else(winner: Any, home: Path) -> None:
     found = json.loads((home / "found.json").read_text())
     low, high = found["sets"][0]["intervals"]["PCK"]
     assert f"{found['sets'][0]['figures']['PCK']:.2f} [{low:.2f}, {high:.2f}]" in winner.stdout
-    assert "held out" in winner.stdout and "0.45" in winner.stdout and "AUC" in winner.stdout
+    assert "held out" in winner.stdout and "0.45 heads" in winner.stdout and "AUC" in winner.stdout
     assert [line.split()[0] for line in winner.stderr.splitlines()] == ["loading", *["testing", "drawing"] * 2]
 
 
@@ -120,6 +120,15 @@ def test_other_images_are_said_to_be_others(
     code, out, _ = run(capsys, monkeypatch, "demo", "--data", str(tiny_data), "--against", "found.json")
     assert code == 0 and "gained" not in out
     assert "not comparable: other images: these figures of exp-1, best trial 1, epoch 3 are of " in out
+
+
+def test_weights_of_another_size_are_said_to_be_resampled(
+    home: Path, tiny_data: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(home)
+    code, out, _ = run(capsys, monkeypatch, "demo", "--data", str(tiny_data), "--set", "input_size=64x64")
+    assert code == 0 and "rtmpose-n at 64x64" in out
+    assert "3 tensors (head.mlp.1.weight ...) are of another input size than 64x64 and were resampled" in out
 
 
 @pytest.mark.parametrize(
