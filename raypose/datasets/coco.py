@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from raypose.datasets.mpii_faults import LARGEST, examine_image, is_number, shown
 from raypose.errors import DataError
 
@@ -149,12 +151,14 @@ def _names_of_people(content: Mapping[str, Any]) -> list[str]:
 
 
 def _is_evaluated(person: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
-    """As MMPose's BaseCocoStyleDataset: neither a crowd, nor without joints, nor with its box outside the image."""
+    """As MMPose's BaseCocoStyleDataset, in float32: no crowd, not without joints, and its box is in the image."""
     x, y, width, height = person["bbox"]
-    right, bottom = image["width"] - 1, image["height"] - 1
-    inside = min(x + width, right) > max(x, 0) and min(y + height, bottom) > max(y, 0)
-    labelled = person.get("num_keypoints", 1) and max(person["keypoints"][0::3] + person["keypoints"][1::3]) > 0
-    return inside and bool(labelled) and not person.get("iscrowd")
+    low, high = np.array([x, y]), np.array([x + width, y + height])
+    last = np.array([image["width"], image["height"]]) - 1
+    sides = np.float32(np.clip(high, 0, last)) - np.float32(np.clip(low, 0, last))
+    places = np.float32(person["keypoints"]).reshape(-1, 3)[:, :2]
+    labelled = person.get("num_keypoints", np.count_nonzero(places.max(1))) and places.max() > 0
+    return bool((sides > 0).all() and labelled and not person.get("iscrowd"))
 
 
 def _image_faults(folder: Path, names: Iterable[str]) -> Iterator[str]:
