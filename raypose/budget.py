@@ -14,7 +14,7 @@ def budget_line(view: ExperimentView, since_s: float = 0.0) -> str:
     if now.gpu_hours or limits["gpu_hours"]:
         parts.append(f"{now.gpu_hours:.2f}{_of(limits, 'gpu_hours', '')} GPU-hours")
     left = seconds_left(view, since_s)
-    if view.state == "running" and left is not None:
+    if view.state == "running" and left is not None and not view.final:
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)
 
