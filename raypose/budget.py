@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from raypose.record.spent import HOUR, duration
-from raypose.record.view import ExperimentView, Spent
+from raypose.record.view import ExperimentView, Spent, TrialView
 
 
 def budget_line(view: ExperimentView, since_s: float = 0.0) -> str:
@@ -14,7 +14,7 @@ def budget_line(view: ExperimentView, since_s: float = 0.0) -> str:
     if now.gpu_hours or limits["gpu_hours"]:
         parts.append(f"{now.gpu_hours:.2f}{_of(limits, 'gpu_hours', '')} GPU-hours")
     left = seconds_left(view, since_s)
-    if view.state == "running" and left is not None:
+    if view.state == "running" and left is not None and not view.final:
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)
 
@@ -36,16 +36,21 @@ def _now(spent: Spent, since_s: float) -> Spent:
 
 
 def seconds_left(view: ExperimentView, since_s: float = 0.0) -> float | None:
-    """Until the last trial, by the pace of those that have ended, or until a budget is spent, whichever comes first.
+    """Until the last trial, by the pace of those before, or until a budget is spent, whichever comes first.
 
-    None before one of the trials has ended, where no budget of time sets an end.
+    None before the first epoch, where no budget of time sets an end.
     """
     now, limits = _now(view.spent, since_s), _limits(view)
-    ended = sum(t.state in ("complete", "pruned", "failed") and t.source is None for t in view.trials)
-    taken_over = sum(t.source is not None for t in view.trials)
-    paces = [now.hours / ended * (view.total - taken_over - ended)] if ended and now.hours else []
+    done = [_share(trial, view.epochs) for trial in view.trials if trial.source is None]
+    to_do = view.total - len(view.trials) + len(done) - sum(done)
+    paces = [now.hours / sum(done) * to_do] if sum(done) and now.hours else []
     if limits["hours"] is not None:
         paces.append(limits["hours"] - now.hours)
     if limits["gpu_hours"] is not None and now.gpu_hours:
         paces.append((limits["gpu_hours"] / now.gpu_hours - 1) * now.hours)
     return HOUR * max(min(paces), 0.0) if paces else None
+
+
+def _share(trial: TrialView, epochs: int) -> float:
+    """How far the trial has come, 1 at its end, however soon it was pruned."""
+    return len(trial.epochs) / epochs if trial.state in ("waiting", "running") else 1.0

@@ -28,5 +28,7 @@ def _facts(view: ExperimentView) -> Table:
     facts.add_row("trials", f"{ended} of {view.total} ended, {begun} {now}" + (", now its final" if view.final else ""))
     facts.add_row("best", best_so_far(view))
     facts.add_row("time", budget_line(view))
+    if view.final:
+        facts.add_row("of its final", budget_line(view.final))
     facts.add_row("this machine", machine_line())
     return facts

@@ -42,6 +42,8 @@ def watch(
             if view.state != "running":
                 break
             time.sleep(FRAME_S)
+    if not console.is_terminal:  # where the last frame ends without a line break
+        console.line()
     console.print(summary(view), soft_wrap=True)
     if view.state == "interrupted":
         console.print(f"Nobody works on it; go on with: raypose restore {view.name}")
@@ -72,7 +74,7 @@ def stop(
         else:
             ended = stop_trial(folder, trial, screen.say)
             unfinished = "; it ends when the experiment goes on" if ended.state == "running" else ""
-            said = f"trial {trial} is {ended.state} after {len(ended.epochs)} epochs{unfinished}"
+            said = f"trial {trial} is {ended.state} after epoch {len(ended.epochs)}{unfinished}"
     typer.echo(said)
 
 

@@ -13,8 +13,8 @@ PATIENCE_S = 5.0  # for nvidia-smi, which on a machine without its daemon wakes 
 
 def machine_line() -> str:
     """The load of this machine, of whatever processes, as far as its system tells."""
-    busy = f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} CPUs busy"
-    return ", ".join([busy, *filter(None, [_memory()]), *_gpus()])
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
+    return ", ".join([load, *filter(None, [_memory()]), *_gpus()])
 
 
 def _memory(facts: Path = Path("/proc/meminfo")) -> str | None:

@@ -20,7 +20,7 @@ def test_processors_and_memory(tmp_path: Path) -> None:
     facts.write_text("MemTotal:       8388608 kB\nMemFree:         100 kB\nMemAvailable:    2097152 kB\n")
     assert _memory(facts) == "6.0 of 8.0 GiB of memory used"
     assert _memory(tmp_path / "none") is None
-    assert f" of {os.cpu_count()} CPUs busy" in machine_line()
+    assert f" on {os.cpu_count()} CPUs" in machine_line()
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ def test_a_trial_and_all_are_stopped_and_more_trials_are_added(home: Home) -> No
     driver = home.tune(*options, "--set", "search.hours=1")
     home.wait_for(lambda: has_epochs(0) and has_epochs(1), driver)
     code, said = verb(home, "stop", "exp", "--trial", "1")
-    assert code == 0 and "trial 1 is pruned after " in said, said
+    assert code == 0 and "trial 1 is pruned after epoch " in said, said
     code, frame = verb(home, "watch", "exp", "--once")
     assert code == 0 and "exp  (running), PCK" in frame and " of 1 hours spent" in frame, frame
-    assert "CPUs busy" in frame and "▁" in frame and "1 of 2 ended, 1 running" in frame
+    assert "CPUs" in frame and "▁" in frame and "1 of 2 ended, 1 running" in frame
     code, said = verb(home, "stop", "exp")
     assert (code, driver.wait(60)) == (0, 143), said
     assert "exp is stopped; go on with: raypose restore exp" in said
@@ -40,7 +40,6 @@ def test_a_trial_and_all_are_stopped_and_more_trials_are_added(home: Home) -> No
 
     stopped = home.show()
     assert stopped["state"] == "interrupted" and [t["state"] for t in stopped["trials"]] == ["running", "pruned"]
-    assert (folder.trial(0) / "partial" / "meta.json").is_file(), "the running epoch is saved in its middle"
     assert verb(home, "extend", "exp", "--trials", "1")[0] == 0
     restored = home.start("restore", "exp")
     home.wait_for(folder.is_worked_on, restored)
