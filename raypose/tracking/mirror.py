@@ -5,7 +5,6 @@ before it is made. What MLflow holds is read once, at the first contact, and rem
 difference to the record, and nothing at all if there is none.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from raypose.record.view import PAGE, ExperimentView, TrialView
 from raypose.tracking import content, registry
 from raypose.tracking.client import connect
 from raypose.tracking.environment import environment, git_tags
+from raypose.tracking.lookup import experiment_id, tagged_runs
 from raypose.tracking.names import trial_title
-from raypose.tracking.saved_views import saved_views
 from raypose.tracking.store import Store
 
-_log = logging.getLogger(__name__)
 STUDY = "raypose.study"
 TRIAL = "raypose.trial"
 _ARTIFACTS = "raypose.artifacts"
@@ -85,8 +83,8 @@ class Mirror:
         if self._client is None:
             self._settled.clear()
             client = connect(self._store)
-            self._experiment_id = _experiment(client, view, self._store)
-            found = _raypose_runs(client, self._experiment_id)
+            self._experiment_id = experiment_id(client, view, self._store)
+            found = tagged_runs(client, self._experiment_id, (STUDY, TRIAL))
             self._runs = {key: _known(client, run) for key, run in found.items()}
             self._client, self._registered = client, None
         return self._client
@@ -146,44 +144,6 @@ class Mirror:
             made = client.create_run(self._experiment_id, begun, {tag: key, **tags}, title)
             known = self._runs[f"{tag}={key}"] = _known(client, made)
         return known
-
-
-def _experiment(client: MlflowClient, view: ExperimentView, store: Store) -> str:
-    """The id of the experiment with its saved views; one that a person has changed stays."""
-    found = client.get_experiment_by_name(view.name)
-    if found is None:
-        location = store.artifact_root.as_uri() if store.artifact_root else None
-        return client.create_experiment(view.name, artifact_location=location, tags=saved_views(view))
-    if found.lifecycle_stage == "deleted":  # it still holds the name
-        client.restore_experiment(found.experiment_id)
-    for key, value in saved_views(view).items():
-        if key not in found.tags:
-            client.set_experiment_tag(found.experiment_id, key, value)
-    return found.experiment_id
-
-
-def _raypose_runs(client: MlflowClient, experiment_id: str) -> dict[str, Run]:
-    """The run of each of our tags.
-
-    A server that makes a run after its client has stopped waiting for the answer leaves a second one; here it shows,
-    and is deleted. The one that holds more stays, or the older one; whatever it lacks is sent anew.
-    """
-    runs: dict[str, Run] = {}
-    found = sorted(_active_runs(client, experiment_id), key=lambda run: (-len(run.data.metrics), run.info.start_time))
-    for run in found:
-        for key in [f"{tag}={run.data.tags[tag]}" for tag in (STUDY, TRIAL) if tag in run.data.tags]:
-            if runs.setdefault(key, run) is not run:
-                client.delete_run(run.info.run_id)
-                _log.info("MLflow held two runs of %s; %s was deleted", key, run.info.run_id)
-    return runs
-
-
-def _active_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs([experiment_id], page_token=token or None)
-        yield from page
-        token = page.token or None
 
 
 def _known(client: MlflowClient, run: Run) -> _Known:

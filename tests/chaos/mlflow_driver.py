@@ -178,7 +178,7 @@ def complaints(store: Store, view: ExperimentView, artifact_root: Path | None = 
         found = list(held.of_study(view))
         for trial in view.trials:
             found += [f"trial {trial.number}: {line}" for line in held.of_trial(view, trial)]
-        return found + held.strangers(view)
+        return found + held.strangers(view) + held.of_winner(view)
 
 
 class _Held:
@@ -228,6 +228,14 @@ class _Held:
             yield "another best"
         if trial.state == "complete":
             yield from self._artifacts(trial, artifacts)
+
+    def of_winner(self, view: ExperimentView) -> list[str]:
+        """It is registered once when all is over, and not before."""
+        rows = self._database.execute(
+            "SELECT version FROM model_version_tags WHERE key = 'raypose.experiment' AND value = ?", (view.name,)
+        ).fetchall()
+        expected = 1 if view.state == "finished" and view.best else 0
+        return [] if len(rows) == expected else [f"{len(rows)} versions of the registered model, not {expected}"]
 
     def strangers(self, view: ExperimentView) -> list[str]:
         """Runs of the experiment that belong to nothing."""

@@ -135,6 +135,19 @@ def test_what_was_done_without_an_answer_is_there_once(proxy: Proxy, training: T
     assert training.end() == []
 
 
+def test_a_winner_that_is_registered_without_an_answer_is_there_once(
+    proxy: Proxy, training: Training, record: Record
+) -> None:
+    calls = ("registered-models/create", "model-versions/create", "registered-models/alias", "model-versions/set-tag")
+    proxy.fault = once(*((call, "done, drop") for call in calls))
+    record.epoch(record.begin({"lr": 0.01}), 0.5)
+    record.end(0, "complete")
+    record.become("finished")
+    training.poke()
+    until(lambda: len([fault for _, fault in proxy.seen if fault]) == len(calls))
+    assert training.end() == []
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_call_meets_with_every_fault(fault: str, proxy: Proxy, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        write_json(folder / "spec.json", {"model": "rtmpose-n", "data": {"digest": "da7a" * 16}})
+        write_json(folder / "spec.json", {"data": {"digest": f"of {folder.name}"}})
         spec: dict[str, object] = {
             "model": "rtmpose-n",
             "weights": "demo",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from raypose.record.files import write_json
 from raypose.space.knobs import Value
 from raypose.tracking.client import connect
 from raypose.tracking.mirror import Mirror
@@ -39,7 +39,7 @@ KNOBS: list[dict[str, Value]] = [
 FIGURES = [(20.0, 40.0), (30.5, 45.5), (10.0, 5.0)]
 SLOW_S = 120.0
 ARGUMENTS = (
-    *("--headless=new", "--window-size=1500,1000", "--no-proxy-server", "--disable-dev-shm-usage"),
+    *("--headless=new", "--window-size=1500,1000", "--hide-scrollbars", "--no-proxy-server", "--disable-dev-shm-usage"),
     "--no-sandbox",  # which root cannot have; it visits our own pages only
 )
 TABLE = """
@@ -103,7 +103,6 @@ class Page:
 def record(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A finished experiment of three trials, mirrored."""
     record = Record(tmp_path_factory.mktemp("browser") / "seen")
-    write_json(record.view.folder / "spec.json", {"data": {"digest": "seen in a browser"}})
     record.view.spec["space"] = {key: {} for key in KNOBS[0]}
     for values, figures in zip(KNOBS, FIGURES, strict=True):
         number = record.begin(values)
@@ -114,11 +113,10 @@ def record(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Record:
     return record
 
 
-@pytest.fixture(scope="module")
-def addresses(store: Store, record: Record) -> Iterator[list[str]]:
-    """What `raypose ui` prints: of the trials, the charts and the champions."""
-    assert store.database
-    command = [sys.executable, "-m", "raypose", "ui", "--mlruns", str(store.database.parent), "--port", "5077"]
+@contextmanager
+def served(mlruns: Path) -> Iterator[list[str]]:
+    """What `raypose ui` prints: the addresses of the trials, the charts and the champions."""
+    command = [sys.executable, "-m", "raypose", "ui", "--mlruns", str(mlruns), "--port", "5077"]
     server = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
     assert server.stdout
     lines = [server.stdout.readline().strip() for _ in range(4)]
@@ -127,15 +125,28 @@ def addresses(store: Store, record: Record) -> Iterator[list[str]]:
     server.communicate()
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+@contextmanager
+def chromium() -> Iterator[Page]:
+    """A browser that has never been here before."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in ARGUMENTS:
         options.add_argument(argument)
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield Page(driver)
-    driver.quit()
+    with webdriver.Chrome(options, Service(DRIVER)) as driver:
+        yield Page(driver)
+
+
+@pytest.fixture(scope="module")
+def addresses(store: Store, record: Record) -> Iterator[list[str]]:
+    assert store.database
+    with served(store.database.parent) as printed:
+        yield printed
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with chromium() as page:
+        yield page
 
 
 def test_the_table_shows_knobs_against_the_metric_best_first(page: Page, addresses: list[str]) -> None:
@@ -183,9 +194,7 @@ def test_artifacts_open(page: Page, addresses: list[str]) -> None:
     page.shows("trial = 1")
 
 
-def test_the_champion_is_shown_with_its_lineage(
-    page: Page, addresses: list[str], record: Record, store: Store, tmp_path: Path
-) -> None:
+def test_the_champion_is_shown_with_its_lineage(page: Page, addresses: list[str], record: Record, store: Store) -> None:
     name = model_name(record.view)
     page.open(addresses[2])
     page.shows(name, "@ champion")

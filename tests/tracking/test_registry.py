@@ -1,13 +1,15 @@
 """The Model Registry after experiments with figures that the test gives, each in a data set of its own."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 
 from raypose.record.files import write_json
@@ -55,7 +57,7 @@ def champion(client: MlflowClient, view: ExperimentView) -> ModelVersion:
 
 
 def test_the_winner_becomes_the_champion_with_its_lineage(
-    store: Store, client: MlflowClient, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, client: MlflowClient, make: Make, tmp_path: Path
 ) -> None:
     record = make("only", 0.25, 0.5)
     runs = Mirror(store).sync(record.view)
@@ -70,8 +72,12 @@ def test_the_winner_becomes_the_champion_with_its_lineage(
     assert tags["raypose.data"] == json.loads((record.view.folder / "spec.json").read_text())["data"]["digest"]
     assert tags["raypose.version"] == "0.1.0" and tags["raypose.champion"] == "yes: there was none"
     assert best.checkpoint
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    there = Path(download_artifacts(f"models:/{found.name}@champion", dst_path=str(tmp_path)))
+    there = tmp_path / "champion"
+    told = client.get_registered_model(found.name).description
+    command = f"mlflow artifacts download -u models:/{found.name}@champion"
+    assert f"`{command}`" in told
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri}
+    subprocess.run([sys.executable, "-m", *command.split(), "-d", str(there)], env=environment, check=True)
     assert (there / "checkpoint" / "weights.pth").read_bytes() == (best.checkpoint / "weights.pth").read_bytes()
     assert (there / "config.py").read_text() == "trial = 1\n"
 

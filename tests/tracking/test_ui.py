@@ -105,6 +105,11 @@ def test_ui_serves_mirrors_and_leaves_nothing(
     process = ui(port)
     assert process.stdout
     assert process.stdout.readline().startswith(f"MLflow: http://127.0.0.1:{port} ")
+    trials, charts, champions = (process.stdout.readline().strip() for _ in range(3))
+    assert (
+        trials.startswith(f"{record.view.name}: http://127.0.0.1:{port}/#/experiments/") and "raypose-trials" in trials
+    )
+    assert charts.endswith("&compareRunsMode=CHART") and f"http://127.0.0.1:{port}/#/models" in champions
     assert b"<html" in urlopen(f"http://127.0.0.1:{port}/").read()
     best = record.view.trials[number].checkpoint
     assert best
