@@ -1,6 +1,6 @@
 """What `raypose test` found, in tables, and beside others' figures. Runs in: command line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -22,6 +22,16 @@ def scores_text(found: Mapping[str, Any]) -> Group:
     for row, threshold in enumerate(sets[0]["thresholds"]):
         curves.add_row(f"{threshold:.2f} heads", *(f"{each['curve'][row]:.2f}" for each in sets))
     return Group(_title(found), figures, *_notes(found), "\nThe curve of PCK", curves)
+
+
+def averages_text(sets: Sequence[Mapping[str, Any]]) -> Group:
+    """AP and AR of all sets in other formats side by side, and what they are of."""
+    table = Table()
+    for heading in ("AP and AR, from 0 to 1", *(f"{each['name']}\n{each['people']} people" for each in sets)):
+        table.add_column(heading, justify="left" if heading.startswith("AP") else "right")
+    for name in dict.fromkeys(name for each in sets for name in each["figures"]):
+        table.add_row(name, *(f"{each['figures'][name]:.3f}" if name in each["figures"] else "-" for each in sets))
+    return Group(table, *(f"{each['name']}: {each['meaning']}" for each in sets))
 
 
 def _title(found: Mapping[str, Any]) -> str:

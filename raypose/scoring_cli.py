@@ -37,7 +37,9 @@ def test(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Option(help="demo, or a folder in MPII layout; may be repeated. Default: the experiment's own, or demo."),
+        typer.Option(
+            help="demo, or a folder: DIR or mpii:DIR, coco:DIR, aic:DIR; may be repeated. Default: the experiment's."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all that was found into this file (.json).")] = None,
     show_dir: Annotated[Path | None, typer.Option(help="Draw predictions over photos into this folder.")] = None,
@@ -62,10 +64,14 @@ def test(
     An experiment's weights are tested with the values of their trial. Its winner, on its own data, is also tested on
     the images that no trial saw, if it has some. AUC is the area under the curve from 0 to half a head.
 
+    Sets in COCO's and AI Challenger's formats, in the folders of MMPose's documentation, are tested in one go with one
+    in MPII's: AP and AR of the joints that MPII has too, in annotated boxes.
+
     --json prints what --out writes: weights, model, values, machine, and of each data set its folder and digest,
     people, figures, intervals, curve, and the hits of PCK on each image.
 
-    Example: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
+    Examples: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
+    raypose test lr-1 --data data/mpii --data coco:data/coco --data aic:data/aic
     """
     from raypose.against import read_against, references
     from raypose.screen import LiveScreen
@@ -74,23 +80,30 @@ def test(
     _require_writable(out, show_dir)
     subject = _subject(what, model, trust, settings or [], mlruns.absolute())
     with LiveScreen(open_console(stderr=True)).open() as screen:
-        sets = _sets(subject, data, screen)
-        found = _found(subject, sets, show_dir, interval, screen)
+        sets, others = _sets(subject, data, screen)
+        if not sets and (against or show_dir):
+            raise InputError("--against and --show-dir are for sets in MPII's format: name one with --data, too")
+        found = _found(subject, sets, others, show_dir, interval, screen)
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if as_json:
         print_json(found)
         return
-    from raypose.scored import against_text, scores_text
+    from raypose.scored import against_text, averages_text, scores_text
 
     console = open_console()
-    console.print(scores_text(found), soft_wrap=True)
+    if sets:
+        console.print(scores_text(found), soft_wrap=True)
+    if others:
+        console.print(averages_text(found["other_formats"]), soft_wrap=True)
     if against:
         for tested, reference in zip(found["sets"], references(found, earlier), strict=True):
             console.print(against_text(tested, reference), soft_wrap=True)
 
 
-def _found(subject: Any, sets: list[Any], show_dir: Path | None, interval: int, screen: Any) -> dict[str, Any]:
+def _found(
+    subject: Any, sets: list[Any], others: list[Any], show_dir: Path | None, interval: int, screen: Any
+) -> dict[str, Any]:
     """What --out writes."""
     from raypose.tracking.environment import environment
 
@@ -99,7 +112,7 @@ def _found(subject: Any, sets: list[Any], show_dir: Path | None, interval: int, 
         warnings.simplefilter("ignore")  # of what MMPose and PyTorch will change some day
         from raypose.training.testing import test_all
 
-        return {**test_all(subject, sets, show_dir, interval, screen), "machine": environment()}
+        return {**test_all(subject, sets, others, show_dir, interval, screen), "machine": environment()}
 
 
 def _require_writable(out: Path | None, show_dir: Path | None) -> None:
@@ -130,13 +143,21 @@ def _subject(what: str, model: str | None, trust: bool, settings: list[str], mlr
     return Subject(Path(what).name, str(Path(what).absolute()) if here else what, model or PRESET, values)
 
 
-def _sets(subject: Any, data: list[str] | None, screen: Any) -> list[Any]:
-    """The data sets that are named, or an experiment's own: for its winner also what no trial saw."""
+def _sets(subject: Any, data: list[str] | None, screen: Any) -> tuple[list[Any], list[Any]]:
+    """The data sets that are named, or an experiment's own: for its winner also what no trial saw.
+
+    First those in MPII's format, then those in others.
+    """
+    from raypose.datasets.formats import parse_set, require_sound_sets
     from raypose.datasets.mpii import require_sound
     from raypose.datasets.people_set import PeopleSet, named_set
 
     if data or not subject.data:
-        return [named_set(name, screen.say, screen.progress) for name in data or ["demo"]]
+        named = [parse_set(name) for name in data or ["demo"]]
+        others = [each for each in named if each.format != "mpii"]
+        require_sound_sets(others)
+        folders = [str(each.folder) for each in named if each.format == "mpii"]
+        return [named_set(folder, screen.say, screen.progress) for folder in folders], others
     report = require_sound(subject.data)
     if report.digest != subject.digest:
         screen.say(f"warning: {subject.data} no longer holds what {subject.name} was trained on")
@@ -145,4 +166,4 @@ def _sets(subject: Any, data: list[str] | None, screen: Any) -> list[Any]:
         sets.append(PeopleSet(f"{subject.data}, held out", report, "test", subject.held_out))
     if subject.is_winner and subject.unseen:
         sets.append(PeopleSet(str(subject.unseen), require_sound(subject.unseen)))
-    return sets
+    return sets, []

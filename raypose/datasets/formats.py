@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from raypose.datasets.coco import AIC, COCO, Layout, require_coco_format
 from raypose.datasets.mpii import require_sound
@@ -34,7 +34,7 @@ class SetScore:
     `figures` are MMPose's: of an MPII set PCKh in percent, of the others AP and AR from 0 to 1, without those of sizes
     that no person has. Predictions are made in annotated boxes. Of `people` the `joints` counted, and those `left_out`
     did not: the model has none such, or PCKh never counts them; who shows no other, or is a crowd, is not among
-    `people`. `images` are the hits behind an MPII set's figure, by image: names, found and counted.
+    `people`.
     """
 
     data: DataSet
@@ -42,7 +42,6 @@ class SetScore:
     figures: dict[str, float]
     joints: tuple[str, ...]
     left_out: tuple[str, ...]
-    images: Mapping[str, Any] | None = None
 
     @property
     def meaning(self) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmpose.evaluation.metrics import MpiiPCKAccuracy
@@ -100,7 +101,13 @@ def validation(run: Run, part: Part) -> Iterator[tuple[Runner, Loaded]]:
     config.val_evaluator = {"type": MpiiHits.__name__, "figure": run.metric}
     if part == "test":
         config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "test")
-    config = hastened(config, run)
+    with running(hastened(config, run), run) as both:
+        yield both
+
+
+@contextmanager
+def running(config: Config, run: Run) -> Iterator[tuple[Runner, Loaded]]:
+    """MMEngine's Runner around `run.weights` as they are, by a hastened config, and what was loaded of them."""
     with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
         config.experiment_name = name
         model, _, loaded = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))

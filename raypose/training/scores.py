@@ -21,7 +21,7 @@ from raypose.record.final import Hits as Ratio
 from raypose.record.final import interval
 from raypose.space.knobs import Value
 from raypose.space.run import Run
-from raypose.training.evaluate import ALL_COUNTED, COUNTED, validation
+from raypose.training.evaluate import ALL_COUNTED, COUNTED, MpiiHits, validation
 from raypose.training.predictions import Hits, Predictions
 from raypose.training.weights import Loaded
 
@@ -78,16 +78,32 @@ def to_test(weights: str, model: str, values: Mapping[str, Value], data: Path, h
 
 
 def scored(run: Run, part: Part, progress: Progress) -> tuple[Scores, Predictions]:
-    """Evaluate `run.weights` on a part of its data; `progress` is called with the people done and their number.
+    """Evaluate `run.weights` on a part of its data.
 
-    Raises WeightsError unless the weights are a whole model's, and DataError for a part without images.
+    Raises WeightsError as `judged` does, and DataError for a part without images.
     """
     with validation(run, part) as (runner, loaded):
-        _require_whole(run, loaded)
-        runner.register_hook(_ProgressHook(progress))
-        metrics = runner.val()
+        metrics = judged(runner, run, loaded, progress)
         (evaluator,) = runner.val_loop.evaluator.metrics
-        width, height = runner.cfg.model.head.input_size
+        return scores_of(evaluator, metrics, runner, loaded)
+
+
+def judged(runner: Runner, run: Run, loaded: Loaded, progress: Progress) -> dict[str, float]:
+    """All figures of the runner's evaluator; `progress` is called with the people done and their number.
+
+    Raises WeightsError unless the weights are a whole model's.
+    """
+    _require_whole(run, loaded)
+    runner.register_hook(_ProgressHook(progress))
+    metrics: dict[str, float] = runner.val()
+    return metrics
+
+
+def scores_of(
+    evaluator: MpiiHits, metrics: Mapping[str, float], runner: Runner, loaded: Loaded
+) -> tuple[Scores, Predictions]:
+    """All that is told of what an evaluator has seen."""
+    width, height = runner.cfg.model.head.input_size
     predictions: Predictions = evaluator.predictions
     ratios = _ratios(predictions)
     means = {name: _mean(sides) for name, sides in ratios.items()}

@@ -10,14 +10,10 @@ import contextlib
 import dataclasses
 import functools
 import io
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner, ValLoop
 from mmpose.datasets import CombinedDataset
 from mmpose.datasets.datasets import AicDataset, CocoDataset, MpiiDataset
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
@@ -27,18 +23,17 @@ from mmpose.registry import DATASETS
 from raypose.datasets.formats import LAYOUTS, DataSet, Format, SetScore
 from raypose.datasets.mpii import HEAD_BOXES, IMAGES, VAL
 from raypose.datasets.mpii_faults import examine_image
-from raypose.errors import DataError, WeightsError
+from raypose.errors import DataError
 from raypose.space.run import Run
 from raypose.training.base import COLLECT, MPII_JOINTS
 from raypose.training.config import build_config
-from raypose.training.evaluate import ALL_COUNTED, MpiiHits
+from raypose.training.evaluate import ALL_COUNTED, MpiiHits, running
 from raypose.training.hasten import hastened
-from raypose.training.model import build_model
 from raypose.training.people import People
-from raypose.training.runner import build_runner, registered
+from raypose.training.predictions import Predictions
+from raypose.training.scores import Progress, Scores, judged, scores_of
 
 KINDS: Mapping[Format, type[BaseCocoStyleDataset]] = {"mpii": MpiiDataset, "coco": CocoDataset, "aic": AicDataset}
-Progress = Callable[[int, int], None]
 SAME_JOINT = {"neck": "upper_neck"}
 """AI Challenger's name and MPII's: MMPose's recipes for eight data sets (body8-halpe26) train them as one joint."""
 
@@ -59,17 +54,15 @@ class PeopleOfAll(CombinedDataset):
         raise DataError(f"{path.parent}: an image that cannot be used: {fault}")
 
 
-class _ProgressHook(Hook):
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.done = progress, 0
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """What weights reach on each set, in order, and all that `raypose test` tells of the one in MPII's format."""
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """So many people are done."""
-        self.done += len(outputs)
-        self.progress(self.done, len(runner.val_dataloader.dataset))
+    scores: list[SetScore]
+    mpii: tuple[Scores, Predictions] | None
 
 
-def score_sets(run: Run, sets: Sequence[DataSet], progress: Progress) -> list[SetScore]:
+def score_sets(run: Run, sets: Sequence[DataSet], progress: Progress) -> Together:
     """Evaluate `run.weights` as they are on all sets, in one process; each set is of another format, and sound.
 
     `progress` is called with the people done and their number. Raises WeightsError unless the weights are a whole
@@ -78,36 +71,21 @@ def score_sets(run: Run, sets: Sequence[DataSet], progress: Progress) -> list[Se
     config = hastened(build_config(dataclasses.replace(run, held_out=0.0)), run)
     config.val_dataloader.dataset = people_of(sets, config.val_dataloader.dataset.pipeline)
     config.val_evaluator = evaluator_of(sets, run.metric)
-    with contextlib.redirect_stdout(io.StringIO()):  # xtcocotools prints what it does where figures belong
-        metrics, loop = _validated(config, run, progress)
-    people = loop.dataloader.dataset.lens
-    return [_score(*each, metrics) for each in zip(sets, people, loop.evaluator.metrics, strict=True)]
+    with contextlib.redirect_stdout(io.StringIO()), running(config, run) as (runner, loaded):  # as xtcocotools prints
+        metrics = judged(runner, run, loaded, progress)
+        people, judges = runner.val_dataloader.dataset.lens, runner.val_loop.evaluator.metrics
+        told = [scores_of(judge, metrics, runner, loaded) for judge in judges if isinstance(judge, MpiiHits)]
+    scores = [_score(*each, metrics) for each in zip(sets, people, judges, strict=True)]
+    return Together(scores, told[0] if told else None)
 
 
-def _validated(config: Config, run: Run, progress: Progress) -> tuple[dict[str, float], ValLoop]:
-    """All figures, and the loop that found them."""
-    with tempfile.TemporaryDirectory() as work_dir, registered(Path(work_dir) / "log", run.folder.name) as name:
-        config.experiment_name = name
-        model, _, loaded = build_model(config, dataclasses.replace(run, values={**run.values, "freeze": "none"}))
-        missing = [tensor for tensor in loaded.missing if not tensor.endswith("batches_tracked")]
-        if missing:
-            raise WeightsError(
-                f"weights: {run.weights}: {missing[0]} is not in it; give those of a whole trained model"
-            )
-        runner = build_runner(config, model, run, work_dir)
-        runner.register_hook(_ProgressHook(progress))
-        metrics = runner.val()
-    return {figure: float(value) for figure, value in metrics.items()}, runner.val_loop
-
-
-def _score(data: DataSet, people: int, metric: Any, metrics: Mapping[str, float]) -> SetScore:
+def _score(data: DataSet, people: int, metric: Any, metrics: Mapping[str, Any]) -> SetScore:
     """The set's part of all figures."""
-    names = _joint_names(data.format)
+    names, start = _joint_names(data.format), f"{data.format}/"
     if data.format == "mpii":
-        figures = {name: value for name, value in metrics.items() if "/" not in name}
-        return SetScore(data, people, figures, *_split(names, ALL_COUNTED), images=dataclasses.asdict(metric.hits))
-    start = f"{data.format}/"
-    figures = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+        figures = {name: float(value) for name, value in metrics.items() if "/" not in name}
+        return SetScore(data, people, figures, *_split(names, ALL_COUNTED))
+    figures = {name.removeprefix(start): float(value) for name, value in metrics.items() if name.startswith(start)}
     if figures["AP"] < 0:  # which means that there is nothing to find
         raise DataError(f"{data}: no person shows a joint that MPII's people have too")
     figures = {name: value for name, value in figures.items() if value >= 0}

@@ -20,6 +20,7 @@ from mmpose.registry import EVALUATORS
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
+from raypose.cli import app
 from raypose.datasets.demo import render_demo
 from raypose.datasets.formats import DataSet, SetScore, parse_set, require_sound_sets
 from raypose.datasets.mpii import HEAD_BOXES, VAL
@@ -27,9 +28,9 @@ from raypose.errors import DataError, WeightsError
 from raypose.space.run import Run
 from raypose.training.base import OFFICIAL
 from raypose.training.config import build_config
-from raypose.training.evaluate import score
 from raypose.training.model import build_model
-from raypose.training.several_sets import evaluator_of, people_of, score_sets, shared_joints
+from raypose.training.scores import scored
+from raypose.training.several_sets import Together, evaluator_of, people_of, score_sets, shared_joints
 from tests.other_formats import AIC_FILE, AIC_IMAGES, COCO_FILE, COCO_IMAGES, OF_AIC, OF_COCO, make_aic, make_coco
 
 MakeRun = Callable[..., Run]
@@ -60,8 +61,13 @@ def run(make_run: MakeRun, sets: dict[str, DataSet]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def all_three(run: Run, sets: dict[str, DataSet]) -> list[SetScore]:
+def together(run: Run, sets: dict[str, DataSet]) -> Together:
     return score_sets(run, [sets["coco"], sets["aic"], sets["mpii"]], quiet)
+
+
+@pytest.fixture(scope="module")
+def all_three(together: Together) -> list[SetScore]:
+    return together.scores
 
 
 def coco_metric(file: Path, use_area: bool, joints: Sequence[int], ours: Iterable[int | None]) -> dict[str, Any]:
@@ -128,18 +134,19 @@ def test_two_sets_are_figured_as_one_by_one(
     two = score_sets(
         dataclasses.replace(run, loader_workers=1), [sets["mpii"], sets["coco"]], lambda *done: told.append(done)
     )
-    assert two == [all_three[2], all_three[0]]
+    assert two.scores == [all_three[2], all_three[0]]
     assert told == [(done, 33) for done in (8, 16, 24, 32, 33)]
     assert capfd.readouterr().out == ""
 
 
-def test_a_set_in_mpiis_format_is_scored_as_by_itself(run: Run, all_three: list[SetScore]) -> None:
-    own = score(run)
-    assert all_three[2].figures == own.metrics and all_three[2].images == dataclasses.asdict(own.images)
+def test_a_set_in_mpiis_format_is_scored_as_by_itself(run: Run, together: Together) -> None:
+    scores, _ = scored(run, "val", quiet)
+    assert together.mpii is not None and together.mpii[0] == scores
+    assert together.scores[2].figures == {name: scores.figures[name] for name in together.scores[2].figures}
 
 
 def test_weights_of_a_part_are_refused(run: Run, sets: dict[str, DataSet]) -> None:
-    with pytest.raises(WeightsError, match="is not in it; give those of a whole trained model"):
+    with pytest.raises(WeightsError, match="give the weights of a whole trained model"):
         score_sets(dataclasses.replace(run, weights="none"), [sets["coco"]], quiet)
 
 
@@ -301,3 +308,16 @@ def test_an_image_that_cannot_be_decoded(run: Run, sets: dict[str, DataSet], tmp
         DataError, match=f"{AIC_IMAGES}: an image that cannot be used: '{image.name}' cannot be decoded"
     ):
         score_sets(dataclasses.replace(run, fast_transforms=fast), [data], quiet)
+
+
+def test_the_verb_tells_of_all_sets(
+    sets: dict[str, DataSet], all_three: list[SetScore], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [word for one in ("coco", "aic", "mpii") for word in ("--data", str(sets[one]))]
+    app(["test", "demo", *data, "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    assert [each["figures"] for each in found["other_formats"]] == [one.figures for one in all_three[:2]]
+    assert [each["name"] for each in found["other_formats"]] == [str(sets["coco"]), str(sets["aic"])]
+    (mpii,) = found["sets"]
+    assert {name: mpii["figures"][name] for name in all_three[2].figures} == all_three[2].figures
+    assert found["other_formats"][0]["left_out"][0] == "nose" and len(mpii["curve"]) == 10
