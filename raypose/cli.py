@@ -32,6 +32,7 @@ from raypose.options import (
     print_json,
 )
 from raypose.plan_cli import lr_range, plan
+from raypose.report_cli import report
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
@@ -188,7 +189,7 @@ def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
     raise typer.Exit(0 if sound else 1)
 
 
-for verb in (plan, lr_range, bench):  # after those that they help with
+for verb in (report, plan, lr_range, bench):  # after those that they help with
     app.command()(verb)
 
 

@@ -12,7 +12,7 @@ import raypose
 
 PACKAGE = Path(raypose.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-STAGES = ("space", "datasets", "record", "training", "tuning", "tracking", "bench")
+STAGES = ("space", "datasets", "record", "training", "tuning", "tracking", "report", "bench")
 FRAMEWORKS = {
     "space": {"yaml", "pydantic", "pydantic_core"},
     "datasets": {"numpy", "cv2", "scipy", "PIL", "pyarrow", "filelock"},
@@ -20,6 +20,7 @@ FRAMEWORKS = {
     "training": {"mmengine", "mmpose", "albumentations", "torch", "safetensors", "numpy", "scipy", "cv2"},
     "tuning": {"ray", "torch", "cv2", "mmengine"},
     "tracking": {"mlflow", "filelock"},
+    "report": {"plotly", "optuna", "jinja2", "markupsafe", "tensorboard"},  # draws; whatever was trained, it only reads
     "bench": {"mmengine", "mmpose", "torch", "numpy", "cv2", "optuna", "ray", "rich"},
 }
 # A lane sets torch's and OpenCV's threads and speaks to the other ranks in the worker process; nothing else may.
@@ -29,8 +30,9 @@ MAY_USE = {
     "datasets": set(),
     "record": {"space"},
     "training": {"space", "record", "datasets"},
-    "tuning": {"space", "record", "datasets", "training", "tracking"},
+    "tuning": {"space", "record", "datasets", "training", "tracking", "report"},  # written when an experiment ends
     "tracking": {"record", "space"},
+    "report": {"record", "space"},
     "bench": {"space", "datasets", "record", "training", "tuning"},  # it measures all of a search
 }
 ALL_FRAMEWORKS = set.union(*FRAMEWORKS.values()) | {"typer", "rich"}

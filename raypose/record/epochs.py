@@ -69,6 +69,11 @@ def _parsed_meta(path: Path, *_: int) -> dict[str, Any]:
     return read_json(path)
 
 
+def ended_at(epoch: Epoch) -> float:
+    """When the epoch was recorded, in seconds since 1970; a copied record keeps it."""
+    return (epoch.folder / META).stat().st_mtime
+
+
 def damage(trial: Path) -> list[str]:
     """What of a trial's epochs is lost, a line each: those that cannot be read any more, and cut or altered files."""
     epochs = read_epochs(trial)

@@ -13,6 +13,8 @@ RETEST = "retest.json"
 """In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
 CACHE = "cache.json"
 """In a trial's folder: the file that its images came from, decoded before, or its views of people, and its bytes."""
+PAGE = "report.html"
+"""In an experiment's folder, and among the artifacts of its run: all that it came to."""
 CACHED_VIEWS = "cached_views"
 """Among an epoch's figures, if it was trained on views of people through a frozen backbone: how many of each."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from raypose.record.view import ExperimentView, TrialView
+from raypose.record.view import PAGE, ExperimentView, TrialView
 from raypose.tracking import content
 from raypose.tracking.client import connect
 from raypose.tracking.environment import environment, git_tags
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 STUDY = "raypose.study"
 TRIAL = "raypose.trial"
 _ARTIFACTS = "raypose.artifacts"
+_REPORT = "raypose.report"
 _BATCH = 900  # MLflow splits a batch of more than 1000 entries, and an epoch must arrive whole
 
 
@@ -96,6 +97,7 @@ class Mirror:
             points = content.best_points(best, view.best.epochs, behind)
         _send(client, parent, [points], content.study_params(view), content.study_tags(view))
         _upload_study(client, parent, view.folder / "spec.json")
+        _upload_report(client, parent, view.folder / PAGE)
         return parent
 
     def _run_of(self, client: MlflowClient, view: ExperimentView, trial: TrialView, parent_id: str) -> str:
@@ -221,6 +223,14 @@ def _upload_study(client: MlflowClient, parent: _Known, spec: Path) -> None:
         client.log_artifact(parent.run_id, str(spec))
         client.log_dict(parent.run_id, environment(), "environment.json")
         _send(client, parent, [], {}, {_ARTIFACTS: "spec.json,environment.json"})
+
+
+def _upload_report(client: MlflowClient, parent: _Known, page: Path) -> None:
+    """Upload the page of an experiment at its end, again if it was written anew."""
+    mark = str(page.stat().st_mtime_ns) if page.is_file() else None
+    if mark and parent.tags.get(_REPORT) != mark:
+        client.log_artifact(parent.run_id, str(page))
+        _send(client, parent, [], {}, {_REPORT: mark})
 
 
 def _upload_trial(client: MlflowClient, run: _Known, trial: TrialView) -> bool:

@@ -17,11 +17,12 @@ from raypose.record.mend import mended
 from raypose.record.points import copied, imported
 from raypose.record.storage import check_storage
 from raypose.record.study import Study, read_view
-from raypose.record.view import ExperimentView
+from raypose.record.view import PAGE, ExperimentView
 from raypose.space.load import parse_spec
 from raypose.space.schema import Experiment
 from raypose.space.trust import require_trusted
 from raypose.tracking.background import MirrorThread
+from raypose.tracking.environment import environment
 from raypose.tracking.store import open_store
 from raypose.tuning.cluster import Capacity, capacity, cluster, stoppable
 from raypose.tuning.final import conclude, open_final
@@ -59,6 +60,7 @@ def start(
         "uid": uuid.uuid4().hex[:8],  # tells it from any other that ever had its name
         "experiment": experiment.model_dump(mode="json"),
         "base_values": found["values"],
+        "environment": environment(),
         **{key: found[key] for key in ("full_epochs", "config", "weights")},
         **{key: {"folder": str(each.folder), **_digests(each)} for key, each in folders.items()},
     }
@@ -154,12 +156,26 @@ def _run(study: Study, report: Report, screen: Screen) -> None:
 
 
 def _mirror_all(study: Study, screen: Screen) -> ExperimentView:
-    """Complete MLflow, with the end of the search and of its final."""
+    """Write the report and complete MLflow, with the end of the search and of its final."""
+    _report(study.view(worked_on=False), screen)
     final = study.folder.final
     for each in [study, *([Study(final.saved, final)] if final.exists else [])]:
         with _mirrored(each, screen, working=False):
             pass
     return study.view(worked_on=False)
+
+
+def _report(view: ExperimentView, screen: Screen) -> None:
+    """Write the experiment's page beside its record, from where the mirror takes it; nothing trained can fail by it."""
+    from raypose.report.page import write  # here, as its libraries take seconds that no trial shall wait for
+
+    page = view.folder / PAGE
+    screen.say(f"writing the report: {page}")
+    try:
+        write([view], page)
+    except Exception as fault:  # noqa: BLE001  a library that draws fails in its own ways, and all is recorded
+        reason = f"{type(fault).__name__}: {fault}".splitlines()[0]
+        screen.say(f"there is no report ({reason}); `raypose report {view.name}` tries again")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from raypose.tracking.client import connect
 from raypose.tracking.mirror import STUDY, Mirror
+from raypose.tracking.report import keep_report
 from raypose.tracking.store import Store
 from tests.tracking.conftest import Record
 
@@ -186,6 +187,30 @@ def test_artifacts_are_the_files(store: Store, client: MlflowClient, record: Rec
     assert environment["torch"]
     assert environment["python"]
     assert parent.info.artifact_uri.startswith("file:///")
+
+
+def test_a_report_is_kept_with_the_study_and_replaced_by_a_newer_one(
+    store: Store, client: MlflowClient, record: Record, tmp_path: Path
+) -> None:
+    page, away = record.view.folder / "report.html", tmp_path / "page.html"
+    away.write_text("by the verb")
+    assert "no run of" in (keep_report(store, record.view, away) or "")
+    mirror = Mirror(store)
+    mirror.sync(record.view)
+
+    def kept() -> str:
+        run_id = parent_of(client, record.view.name).info.run_id
+        return Path(client.download_artifacts(run_id, "report.html", str(tmp_path))).read_text()
+
+    for text in ("first", "second"):
+        page.write_text(text)
+        mirror.sync(record.view)
+        assert kept() == text
+    with statements(store) as seen:
+        Mirror(store).sync(record.view)
+    assert kept() == "second" and not [sql for sql in seen if sql.startswith("INSERT")]
+    assert keep_report(store, record.view, away) is None
+    assert kept() == "by the verb"
 
 
 def test_missing_files_follow_later(store: Store, client: MlflowClient, record: Record) -> None:
