@@ -40,7 +40,8 @@ def report(
     from raypose.record.study import read_view
     from raypose.screen import LiveScreen
 
-    folders = [find_experiment(mlruns.absolute(), name) for name in dict.fromkeys(experiments)]
+    found = [find_experiment(mlruns.absolute(), name) for name in experiments]
+    folders = list(dict.fromkeys(folder.parent or folder for folder in found))  # a final is told of with its search
     console = open_console(stderr=True)
     with LiveScreen(console).open() as screen:
         screen.say("reading the record")

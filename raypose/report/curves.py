@@ -1,5 +1,6 @@
 """What was reached with what was spent: best curves, learning curves, seconds. Runs in: command line, driver."""
 
+import html
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,13 +52,14 @@ def draw_best(views: Sequence[ExperimentView], unit: Unit) -> Drawn:
     """The best figure over the training spent, one curve an experiment."""
     figure = go.Figure()
     for view, colour in zip(views, SEVERAL * (1 + len(views) // len(SEVERAL)), strict=False):
-        reached = best_so_far(view)
+        reached, name = best_so_far(view), html.escape(view.name)
         figure.add_scatter(
             x=[getattr(point, unit) for point in reached],
             y=[point.best for point in reached],
             customdata=[point.trial for point in reached],
-            hovertemplate=f"{view.name}: %{{y:.2f}} by trial %{{customdata}}<br>after %{{x:.0f}} {unit}<extra></extra>",
-            name=view.name,
+            hovertemplate=f"{name}: %{{y:.2f}} by trial %{{customdata}}<br>after %{{x:.0f}} {unit}<extra></extra>",
+            name=name,
+            mode="lines",
             line={"shape": "hv", "width": 2.5, "color": colour},
         )
     if not any(trace.x for trace in figure.data):

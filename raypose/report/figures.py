@@ -1,5 +1,6 @@
 """Optuna's own figures of a record: what mattered, and what accuracy costs. Runs in: command line, driver."""
 
+import math
 import warnings
 from ast import literal_eval
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,8 @@ from raypose.report.study import best_figure, memory_study
 from raypose.report.style import ACCENT, Drawn, styled
 
 LEAST = 8  # trials with a figure: of fewer, a forest's importances are noise
-MOST = 1000  # trials that importances are computed from, the last ones: more cost minutes, and say the same
-ROW = 4  # slices beside each other
+MOST, MOST_IN_CONTOUR = 1000, 150  # trials, spread over the search, of which more would cost minutes or megabytes
+ROW = 3  # slices beside each other
 COSTS = {
     "gflops": ("GFLOPs (1e9 multiply-adds) an image", "min"),
     "latency_ms": ("latency of one image, ms", "min"),
@@ -55,12 +56,13 @@ class Explored:
         trials = [trial for trial in self.trials if all(name in trial.values for name in knobs)]
         if not knobs or len(trials) < LEAST or len({trial.best for trial in trials}) < 2:
             return {}
-        return get_param_importances(self._last, evaluator=FanovaImportanceEvaluator(seed=0), params=knobs)
+        return get_param_importances(self.thinned(MOST), evaluator=FanovaImportanceEvaluator(seed=0), params=knobs)
 
-    @property
-    def _last(self) -> optuna.Study:
+    def thinned(self, most: int) -> optuna.Study:
+        """At most so many of the trials with a figure, evenly spread over the search."""
         study = optuna.create_study(direction="maximize")
-        study.add_trials(self.study.get_trials(deepcopy=False)[-MOST:])
+        complete = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        study.add_trials(complete[:: math.ceil(len(complete) / most)])
         return study
 
     def conditional(self) -> dict[str, tuple[int, float | None]]:
@@ -110,7 +112,8 @@ def draw_interactions(explored: Explored) -> list[Drawn]:
 
 
 def _contour(explored: Explored, pair: Sequence[str]) -> go.Figure:
-    drawn = _optuna(visualization.plot_contour, explored.study, params=list(pair), target_name=explored.metric)
+    thinned = explored.thinned(MOST_IN_CONTOUR)
+    drawn = _optuna(visualization.plot_contour, thinned, params=list(pair), target_name=explored.metric)
     drawn.update_traces(colorscale=SCALE, reversescale=False, selector={"type": "contour"})
     return styled(drawn, 420)
 
@@ -119,7 +122,9 @@ def draw_slices(explored: Explored) -> list[Drawn]:
     """The figure over each knob, whatever the others were; the colour is the trial's number."""
     if explored.too_little:
         return [explored.too_little]
-    rows = [explored.knobs[first : first + ROW] for first in range(0, len(explored.knobs), ROW)]
+    count = len(explored.knobs)
+    beside = math.ceil(count / math.ceil(count / ROW))  # so that rows are alike
+    rows = [explored.knobs[first : first + beside] for first in range(0, count, beside)]
     drawn = [_optuna(visualization.plot_slice, explored.study, params=row, target_name=explored.metric) for row in rows]
     return [styled(_unquoted(figure), 380) for figure in drawn]
 
@@ -142,9 +147,13 @@ def draw_fronts(view: ExperimentView) -> list[Drawn]:
         return [f"{_count(len(known))} with a figure and a measured cost: two are needed to compare them."]
     costs = COSTS | {name: (COSTS.get(name, (name, mode))[0], mode) for name, mode in view.objectives[1:]}
     varying = {name: cost for name, cost in costs.items() if len({t.at_best.get(name) for t in known}) > 1}
-    same = [f"{label}: {known[0].at_best[name]:,.4g}" for name, (label, _) in costs.items() if name not in varying]
+    same = [f"{label}: {_amount(known[0].at_best[name])}" for name, (label, _) in costs.items() if name not in varying]
     fronts: list[Drawn] = [_front(view, name, *cost) for name, cost in varying.items()]
     return [*fronts, *(["The same in all trials: " + "; ".join(same) + "."] if same else [])]
+
+
+def _amount(cost: float) -> str:
+    return f"{cost:,.0f}" if cost >= 1000 else f"{cost:.4g}"
 
 
 def _front(view: ExperimentView, name: str, label: str, mode: str) -> go.Figure:

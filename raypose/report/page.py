@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,21 @@ class Chapter:
 
     view: ExperimentView
     saved: dict[str, Any]
-    sections: Sequence[Section] = field(default=())
+    sections: Sequence[Section]
 
     @property
     def tiles(self) -> list[tuple[str, str]]:
         """The few figures that are read first."""
-        view, (row,) = self.view, tables.winners([self.view]).rows
-        ended = {state: sum(t.state == state for t in view.trials) for state in ("complete", "pruned", "failed")}
-        which = f", trial {row[6].text}" if view.best else ""
+        view, found = self.view, tables.outcome(self.view)
+        ended = [sum(t.state == state for t in view.trials) for state in ("complete", "pruned", "failed")]
+        which = f", trial {found.winner.number}" if found.winner else ""
         return [
-            (f"best {view.metric}{which}", row[3].text),
-            ("the base config's", row[4].text),
-            ("gained", row[5].text),
+            (f"best {view.metric} of the search{which}", tables.figure(found.best)),
+            ("the base config's", tables.figure(found.base)),
+            ("gained", found.gained),
             ("trials", f"{len(view.trials)} of {view.total}"),
-            ("complete, pruned, failed", ", ".join(str(count) for count in ended.values())),
-            ("epochs trained", row[7].text),
+            ("complete, pruned, failed", ", ".join(map(str, ended))),
+            ("epochs trained", str(found.epochs)),
         ]
 
     @property
@@ -86,7 +86,8 @@ def repeating(view: ExperimentView, trial: TrialView) -> str:
     """The command that trains a trial again."""
     mlruns = view.folder.parents[1]
     where = "" if mlruns == DEFAULT_MLRUNS.absolute() else f" --mlruns {shlex.quote(str(mlruns))}"
-    return f"raypose train --trial {view.name}/{trial.number}{where}"
+    trust = " --trust-config" if view.spec.get("trust_config") else ""
+    return f"raypose train --trial {view.name}/{trial.number}{trust}{where}"
 
 
 def render(views: Sequence[ExperimentView]) -> str:

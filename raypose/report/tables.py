@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypose.record.view import ExperimentView, TrialView, failed_seeds
-from raypose.report.curves import best_so_far
 from raypose.space.knobs import Value, shown
 
 BESIDE_BASE = 4  # trials in the table of joints
@@ -57,20 +56,43 @@ def winners(views: Iterable[ExperimentView]) -> Table:
     return Table(head, [_winner_row(view) for view in views])
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """An experiment in a few figures: its winner's and the base config's, and what was spent."""
+
+    winner: TrialView | None
+    best: float | None
+    base: float | None
+    epochs: int
+    seconds: float
+
+    @property
+    def gained(self) -> str:
+        """The difference to the base config, or a dash."""
+        return "-" if self.best is None or self.base is None else f"{self.best - self.base:+.2f}"
+
+
+def outcome(view: ExperimentView) -> Outcome:
+    """What an experiment comes to."""
+    best, base = winner(view), _base(view)
+    own = [trial for trial in view.trials if trial.source is None]
+    epochs, seconds = sum(len(trial.epochs) for trial in own), sum(trial.seconds for trial in own)
+    return Outcome(best, best.best if best else None, base.best if base else None, epochs, seconds)
+
+
 def _winner_row(view: ExperimentView) -> list[Cell]:
-    best, base, reached = winner(view), _base(view), best_so_far(view)
-    gained = best.best - base.best if best and base and best.best is not None and base.best is not None else None
+    found = outcome(view)
     return [
         Cell(view.name, "strong"),
         Cell(view.state, view.state),
         Cell(view.metric),
-        Cell(figure(best.best if best else None), "number strong"),
-        Cell(figure(base.best if base else None), "number"),
-        Cell("-" if gained is None else f"{gained:+.2f}", "number"),
-        Cell(str(best.number) if best else "-", "number"),
-        Cell(str(reached[-1].epochs) if reached else "0", "number"),
-        Cell(f"{reached[-1].seconds:.0f}" if reached else "0", "number"),
-        Cell(values_text(best.values) if best else ""),
+        Cell(figure(found.best), "number strong"),
+        Cell(figure(found.base), "number"),
+        Cell(found.gained, "number"),
+        Cell(str(found.winner.number) if found.winner else "-", "number"),
+        Cell(str(found.epochs), "number"),
+        Cell(f"{found.seconds:.0f}", "number"),
+        Cell(values_text(found.winner.values) if found.winner else ""),
     ]
 
 

@@ -9,7 +9,7 @@ from raypose.record.study import Study, read_view
 from raypose.record.view import ExperimentView
 from raypose.report import curves, figures, tables
 from raypose.report.figures import Explored
-from raypose.report.page import render
+from raypose.report.page import render, repeating
 from tests.report.conftest import EVIL, Replayed
 
 
@@ -64,6 +64,8 @@ def test_the_winner_is_told_with_what_repeats_it(view: ExperimentView, page: str
     assert view.best
     assert f"raypose train --trial lr-1/{view.best.number} --mlruns " in page
     assert f"{view.best.best:.2f}" in page
+    trusted = replace(view, spec={**view.spec, "trust_config": "sha256"})
+    assert repeating(trusted, view.best).startswith(f"raypose train --trial lr-1/{view.best.number} --trust-config")
 
 
 def test_failures_are_told_with_their_reasons(view: ExperimentView, page: str) -> None:
@@ -120,7 +122,7 @@ def test_the_front_is_beaten_by_nobody(view: ExperimentView) -> None:
     front = list(zip(first.data[1].x, first.data[1].y, strict=True))
     every = [(t.at_best["gflops"], t.at_best["PCK"]) for t in view.trials if t.state in ("complete", "pruned")]
     assert front and all(not (x <= fx and y >= fy and (x, y) != (fx, fy)) for fx, fy in front for x, y in every)
-    assert rest[-1] == "The same in all trials: parameters: 1.3e+06."
+    assert rest[-1] == "The same in all trials: parameters: 1,300,000."
 
 
 def test_pruned_trials_are_marked_where_they_ended(view: ExperimentView) -> None:
@@ -161,6 +163,7 @@ def test_several_are_compared_on_one_page(replayed: Replayed, view: ExperimentVi
     assert [trace.name for trace in both.data] == ["lr-1", "lr-2"]
     winners = tables.winners([view, other]).rows
     assert [row[0].text for row in winners] == ["lr-1", "lr-2"]
+    assert [int(row[7].text) for row in winners] == [sum(len(t.epochs) for t in v.trials) for v in (view, other)]
     unlike = render([view, replace(other, metric="PCK@0.1", objectives=(("PCK@0.1", "max"),))])
     assert "their curves are not comparable" in unlike
 

@@ -7,7 +7,7 @@ from tests.test_cli import raypose
 
 
 def test_a_page_is_written_and_kept_or_else_the_reason_is_told(replayed: Replayed, tmp_path: Path) -> None:
-    replayed.make("cli", trials=3)
+    made = replayed.make("cli", trials=3)
     options = ["--mlruns", str(replayed.mlruns), "--tensorboard", "events"]
     done = raypose("report", "cli", "cli", *options, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "report.html\n"), done.stderr
@@ -15,6 +15,7 @@ def test_a_page_is_written_and_kept_or_else_the_reason_is_told(replayed: Replaye
     assert (tmp_path / "report.html").read_text().count("plotly.js v") == 1
     assert sorted(f.name for f in (tmp_path / "events" / "cli").iterdir()) == [f"trial-000{n}" for n in range(3)]
     assert sorted(f.name for f in tmp_path.iterdir()) == ["events", "report.html"]
+    assert not (made.path / "report.html").exists(), "of the record it is only read"
 
 
 def test_bad_places_and_names_are_one_line(replayed: Replayed, tmp_path: Path) -> None:
@@ -29,3 +30,8 @@ def test_bad_places_and_names_are_one_line(replayed: Replayed, tmp_path: Path) -
         done = raypose(*options, "--mlruns", str(replayed.mlruns), cwd=tmp_path)
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_verb_explains_itself_with_an_example(tmp_path: Path) -> None:
+    done = raypose("report", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "Example: raypose report lr-1" in done.stdout

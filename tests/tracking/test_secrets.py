@@ -69,7 +69,7 @@ def test_mlflow_holds_plain_files_and_unpickles_none(study: Study, store: Store)
     assert store.artifact_root and MLFLOW_ALLOW_PICKLE_DESERIALIZATION.get() is False
     names = {file.name for file in store.artifact_root.rglob("*") if file.is_file()}
     assert "weights.pth" in names
-    assert names <= {"weights.pth", "meta.json", "config.py", "spec.json", "environment.json"}
+    assert names <= {"weights.pth", "meta.json", "config.py", "spec.json", "environment.json", "report.html"}
 
 
 def closed_port() -> int:

@@ -14,7 +14,7 @@ from raypose.options import load_experiment
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study
-from raypose.record.view import ExperimentView
+from raypose.record.view import PAGE, ExperimentView
 from raypose.space.load import parse_spec
 from raypose.tuning.experiment import resume
 from raypose.tuning.prepare import freeze_choices, prepare_data
@@ -40,14 +40,18 @@ def evaluated(home: Any, *settings: str) -> ExperimentFolder:
     data = {"folder": str(home.data), "digest": require_sound(home.data).digest}
     saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "data": data}
     folder = create_experiment(home.path / "mlruns", "earlier", "", saved)
-    study = Study(saved, folder)
+    evaluate(Study(saved, folder))
+    return folder
+
+
+def evaluate(study: Study) -> None:
+    """All trials to their ends, as if each had been trained for an epoch."""
     study.fill_queue()
     while (trial := study.next_trial()) is not None:
-        staging = staging_folder(folder.trial(trial.number), 1)
+        staging = staging_folder(study.folder.trial(trial.number), 1)
         (staging / "weights.pth").write_bytes(b"tensors")
         commit_epoch(staging, 1, {"PCK": 100.0, "latency_ms": 1e9}, 1.0)
         study.finish(trial.number)
-    return folder
 
 
 def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Home) -> None:
@@ -86,6 +90,35 @@ class Silent:
     def say(self, text: str) -> None: ...
     def progress(self, done: int, total: int) -> None: ...
     def show(self, view: ExperimentView) -> None: ...
+
+
+class Telling(Silent):
+    """A screen that keeps what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_report_that_cannot_be_written_harms_nothing_and_is_written_later(tiny_data: Path, tmp_path: Path) -> None:
+    report, space = require_sound(tiny_data), {"lr": {"choice": [1.0e-3]}}
+    spec = {"space": space, "search": {"trials": 1}, "train": {"epochs": 1}, "data": str(tiny_data)}
+    data = {"folder": str(report.folder), "digest": report.digest, "parts": dict(report.parts)}
+    experiment = parse_spec(spec).model_dump(mode="json")
+    saved = {"uid": "a1b2", "experiment": experiment, "base_values": {"lr": 4e-3}, "data": data}
+    folder = create_experiment(tmp_path, "exp", "", saved)
+    evaluate(Study(saved, folder))
+    page, screen = folder.path / PAGE, Telling()
+    page.mkdir()  # nothing can be written there
+    assert resume(folder, None, screen).state == "finished"
+    assert any(line.startswith("there is no report (IsADirectoryError") for line in screen.said), screen.said
+    assert not any("MLflow is not complete" in line for line in screen.said), screen.said
+    page.rmdir()
+    assert resume(folder, None, screen).trials[0].run_id
+    (kept,) = (tmp_path / "artifacts").rglob(PAGE)
+    assert kept.read_bytes() == page.read_bytes()
 
 
 def test_the_data_are_no_test_data(tiny_data: Path, tmp_path: Path) -> None:
