@@ -15,7 +15,8 @@ NAMES = ("state.safetensors", "state.json")
 def home(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Home:
     """With a search of two trials, `search`."""
     home = Home(tmp_path_factory.mktemp("home"), tiny_data)
-    options = ["--trials", "2", "--epochs", "2", "--set", "search.seed=5", "--data", str(tiny_data)]
+    options = ["--trials", "2", "--epochs", "2", "--data", str(tiny_data)]
+    options += ["--set", "search.seed=5", "--set", "resources.concurrent_trials=1"]
     assert home.start("tune", "lr.yaml", "--name", "search", *options).wait(START_S) == 0, home.output()
     return home
 
