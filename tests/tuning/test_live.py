@@ -8,7 +8,7 @@ from raypose.record.folder import ExperimentFolder
 from raypose.tables import BARS
 from tests.home import START_S, Home
 
-EPOCHS = 30  # the verbs take seconds to start, and shall find the trials at work
+EPOCHS = 40  # the verbs take seconds to start, and shall find the trials at work
 
 
 def verb(home: Home, *arguments: str) -> tuple[int, str]:
