@@ -48,7 +48,8 @@ class Home:
         """What gives the faults so far to the processes that are started with it."""
         rules = self.path / "faults.json"
         rules.write_text(json.dumps(self.faults))
-        return {"PYTHONPATH": str(FAULTS), "RAYPOSE_FAULTS": str(rules)}
+        path = os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH"))))
+        return {"PYTHONPATH": path, "RAYPOSE_FAULTS": str(rules)}
 
     def fault(self, act: str, event: str, match: str, nth: int = 1, **more: Any) -> Path:
         """A fault in the processes of the next run: see faults/sitecustomize.py; returns a file that comes with it."""

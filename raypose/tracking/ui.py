@@ -79,7 +79,12 @@ def _start(store: Store, host: str, port: int, output: IO[str]) -> subprocess.Po
     # With any port, as an SSH tunnel may end at another one. MLflow takes them for patterns, in which [ is special.
     allowed = ["--allowed-hosts", ",".join([*hosts, *(f"{glob.escape(name)}:*" for name in hosts)])]
     # The URI may hold a password: not on the command line, where every user of the machine could read it.
-    settings = {"MLFLOW_BACKEND_STORE_URI": store.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # MLflow's assistant runs commands for whoever is on this machine: in a container, if at all.
+        "MLFLOW_ENABLE_ASSISTANT_SANDBOX": "true",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *listen, *allowed, *artifacts],
         env={**os.environ, **settings},

@@ -185,6 +185,19 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
         serve(Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not show a process's environment")
+def test_the_assistant_of_mlflow_runs_no_command_here(ui: Callable[[int], subprocess.Popen[str]], store: Store) -> None:
+    connect(store)
+    process = ui(free_port())
+    assert process.stdout and process.stdout.readline().startswith("MLflow: ")
+    server = family(process.pid)[-1]
+    lines = Path(f"/proc/{server}/environ").read_text().rstrip("\0").split("\0")
+    asked = "from mlflow.assistant.providers.base import assistant_sandbox_enabled as on; print(on())"
+    command = [sys.executable, "-W", "ignore", "-c", asked]
+    environment = dict(line.split("=", 1) for line in lines)
+    assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
 def test_a_ui_that_is_killed_takes_its_server_along(ui: Callable[[int], subprocess.Popen[str]], store: Store) -> None:
     connect(store)
