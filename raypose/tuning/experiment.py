@@ -149,15 +149,16 @@ def _require_same(saved: Mapping[str, Any], found: Mapping[str, Any], name: str)
 
 def _work(study: Study, report: Report, screen: Screen) -> ExperimentView:
     """Run the trials that the study still wants, then its final, on a cluster that is there."""
-    study.fill_queue()
-    _run(study, report, screen)
-    if study.experiment.final:
-        final = open_final(study)
-        final.fill_queue()
-        _run(final, report, screen)
-        screen.say("comparing the repetitions")
-        conclude(final, report, _room(final.experiment, 1))
-    return _mirror_all(study, screen)
+    with stoppable(study.folder.name):
+        study.fill_queue()
+        _run(study, report, screen)
+        if study.experiment.final:
+            final = open_final(study)
+            final.fill_queue()
+            _run(final, report, screen)
+            screen.say("comparing the repetitions")
+            conclude(final, report, _room(final.experiment, 1))
+        return _mirror_all(study, screen)
 
 
 def _run(study: Study, report: Report, screen: Screen) -> None:
@@ -167,7 +168,7 @@ def _run(study: Study, report: Report, screen: Screen) -> None:
     screen.say(f"starting the workers of {room.lanes} concurrent trials")
     root = study.folder.parent or study.folder
     gpus = room.lanes * room.workers * room.gpus_per_worker
-    with stoppable(root.name), rounds(root.path, study.meter, gpus), _mirrored(study, screen) as changed:
+    with rounds(root.path, study.meter, gpus), _mirrored(study, screen) as changed:
         try:
             run_trials(study, lambda trial: run_of(study.experiment, trial, report, room, study.folder), room, changed)
         except Exception as fault:  # a full disk makes Optuna, SQLAlchemy, Ray and the system fail, each in its own way

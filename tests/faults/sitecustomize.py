@@ -23,6 +23,8 @@ def _act(rule: dict[str, Any], arguments: tuple[Any, ...]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "kill parent":
             os.kill(os.getppid(), signal.SIGKILL)
+        case "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
         case "note":

@@ -55,7 +55,10 @@ def test_a_repeated_trial_killed_and_resumed_has_the_same_weights_to_the_bit(hom
 
 def test_a_longer_training_goes_on_from_an_epoch_of_a_trial(home: Home) -> None:
     begun = folder(home, "search", 1, 2)
-    assert home.start("train", "--resume", str(begun), "--epochs", "3").wait(START_S) == 0, home.output()
+    home.fault("terminate", "open", r"search-train-1/.*report\.html")  # when all is trained
+    assert home.start("train", "--resume", str(begun), "--epochs", "3").wait(START_S) == 143, home.output()
+    assert "`raypose restore search-train-1` goes on" in (home.path / "train.txt").read_text()
+    assert home.start("restore", "search-train-1").wait(START_S) == 0, home.output()
     (trial,) = home.show("search-train-1")["trials"]
     assert [epoch["number"] for epoch in trial["epochs"]] == [1, 2, 3] and trial["attempts"] == 1
     assert digests(folder(home, "search-train-1", 0, 2)) == digests(begun)
