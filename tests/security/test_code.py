@@ -18,6 +18,8 @@ NEVER_CALLED = {
 METHODS = {"eval", "compile"}  # of models and regular expressions; only the built-in functions run text
 NEVER_IMPORTED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "tarfile", "commands"}
 ONLY_THE_ERROR = {"UnpicklingError"}
+# The one module that reads archives, by no path that they name; tests/datasets/test_prepare.py gives it evil ones.
+READS_ARCHIVES = PACKAGE / "datasets" / "archive.py"
 YAML_LOADERS = {"SafeLoader", "CSafeLoader"}
 
 
@@ -65,7 +67,8 @@ def faults(text: str) -> list[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_nothing_that_is_read_is_run(module: Path) -> None:
-    assert faults(module.read_text(encoding="utf-8")) == []
+    found = faults(module.read_text(encoding="utf-8"))
+    assert [f for f in found if not (module == READS_ARCHIVES and f.endswith(": imports tarfile"))] == []
 
 
 @pytest.mark.parametrize(
