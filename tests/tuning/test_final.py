@@ -24,6 +24,7 @@ LIMIT_S = 240
 
 def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Home, tiny_data: Path) -> None:
     rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
+    rules += ("resources.concurrent_trials=1",)  # a lane's start takes more than what is trained here
     driver = home.tune("--trials", "2", "--epochs", "2", *(f"--set={rule}" for rule in rules))
     home.wait_for(lambda: home.epochs(), driver)
     driver.send_signal(signal.SIGTERM)
