@@ -26,6 +26,7 @@ from raypose.tracking.mirror import Mirror
 from raypose.tracking.registry import model_name
 from raypose.tracking.store import Store
 from tests.tracking.conftest import Record
+from tests.tracking.test_ui import free_port
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -116,7 +117,7 @@ def record(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Record:
 @contextmanager
 def served(mlruns: Path) -> Iterator[list[str]]:
     """What `raypose ui` prints: the addresses of the trials, the charts and the champions."""
-    command = [sys.executable, "-m", "raypose", "ui", "--mlruns", str(mlruns), "--port", "5077"]
+    command = [sys.executable, "-m", "raypose", "ui", "--mlruns", str(mlruns), "--port", str(free_port())]
     server = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
     assert server.stdout
     lines = [server.stdout.readline().strip() for _ in range(4)]
