@@ -31,7 +31,7 @@ def browse(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="W|EXP[/N]", help="A file, demo or official; or an experiment's best trial, or N."),
+        typer.Option(metavar="W|EXP[/N]", help="A file, demo or official; or an experiment's winner, or its trial N."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the pictures; earlier ones of the same kind go.")] = Path(
         "browse"

@@ -142,11 +142,16 @@ def test_people_as_a_trial_sees_them(tiny_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
     """A folder with an experiment, `exp-1`: its trial 1 is the best and has the demo's weights, 2 has only begun."""
     home = tmp_path_factory.mktemp("home")
     experiment = parse_spec({"space": {"lr": {"choice": [1e-3]}}, "search": {"trials": 3}, "train": {"epochs": 1}})
-    saved = {"uid": "a1b2", "experiment": experiment.model_dump(mode="json"), "base_values": {"lr": 4e-3}}
+    saved = {
+        "data": {"folder": str(tiny_data), "digest": ""},
+        "uid": "a1b2",
+        "experiment": experiment.model_dump(mode="json"),
+        "base_values": {"lr": 4e-3},
+    }
     folder = create_experiment(home / "mlruns", None, "exp", saved)
     study = Study(saved, folder)
     study.fill_queue()
@@ -173,7 +178,9 @@ def test_the_hardest_people_of_an_experiments_best_and_of_the_same_weights_by_na
         done = raypose("browse", str(tiny_data), *options, cwd=trained)
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout))
-    assert told[0]["about"].startswith("exp-1/1 epoch 1: PCK ") and told[1]["about"].startswith("demo: PCK ")
+    assert told[0]["about"].startswith("exp-1, best trial 1, epoch 1: PCK ") and told[1]["about"].startswith(
+        "demo: PCK "
+    )
     assert told[0]["people"] == told[1]["people"] and len(told[0]["people"]) == 5
     missed = [person["missed"] for person in told[0]["people"]]
     assert missed == sorted(missed, reverse=True) and missed[0] > 0
@@ -191,11 +198,11 @@ def test_the_hardest_people_of_an_experiments_best_and_of_the_same_weights_by_na
         (["DATA", "--worst", "5", "--weights", "exp-2"], "no experiment 'exp-2' in "),
         (
             ["DATA", "--worst", "5", "--weights", "exp-1/2"],
-            "exp-1/2: has no finished epoch with weights; `raypose show",
+            "exp-1: trial 2 (running) has no weights; name another one",
         ),
         (
             ["DATA", "--worst", "5", "--weights", "exp-1/7"],
-            "exp-1/7: there is no such trial; `raypose show exp-1` shows",
+            "exp-1: no trial 7; it has 3, from 0 on",
         ),
         (["DATA", "--worst", "5", "--weights", "exp-1", "--spec", "s.yaml"], "the experiment exp-1 has its own"),
         (["DATA", "--mode", "transformed", "--spec", "nix.yaml"], "nix.yaml: cannot be read: no such file"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -65,7 +65,10 @@ class Page:
     def open(self, address: str) -> None:
         """Another address; as only what follows the # may differ, an empty page comes between."""
         self.driver.get("about:blank")
-        self.driver.get(address)
+        try:
+            self.driver.get(address)
+        except WebDriverException as fault:
+            raise AssertionError(f"{address}: {fault.msg}") from fault
 
     def until(self, found: Callable[[], Any]) -> Any:
         """What `found` returns, as soon as that is something."""
@@ -121,9 +124,12 @@ def served(mlruns: Path) -> Iterator[list[str]]:
     server = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
     assert server.stdout
     lines = [server.stdout.readline().strip() for _ in range(4)]
-    yield [line.split(": ", 1)[1] for line in lines[1:]]
-    server.terminate()
-    server.communicate()
+    try:
+        yield [line.split(": ", 1)[1] for line in lines[1:]]
+        assert server.poll() is None, "it has ended by itself; what it said is in what was captured"
+    finally:
+        server.terminate()
+        server.communicate()
 
 
 @contextmanager
