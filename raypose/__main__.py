@@ -1,5 +1,5 @@
 """`python -m raypose` is `raypose`. Runs in: command line."""
 
-from raypose.cli import main
+from raypose.cli.app import main
 
 main()

@@ -112,7 +112,7 @@ def _searching(folder: Path, run: Run, options: Options, told: Told) -> Iterator
 
     replays = replay_searches(read_curves(options.table or CURVES), options.seeds, told)
     if options.plot:
-        from raypose.plots import draw_searches
+        from raypose.display.plots import draw_searches
 
         draw_searches(replays, options.plot)
     yield replays.comparison

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from raypose.bench.clock import SimulatedLoop
 from raypose.bench.runs import small_run
+from raypose.display.screen import LiveScreen
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study
-from raypose.screen import LiveScreen
 from raypose.space.load import parse_spec
 from raypose.space.run import Run
 from raypose.space.trial import Trial

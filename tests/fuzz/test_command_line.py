@@ -148,7 +148,7 @@ def arguments(draw: st.DrawFn, specs: st.SearchStrategy[str]) -> list[str]:
 
 def run(line: list[str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of the command line, which writes as strictly as to a terminal or a pipe."""
-    from raypose.cli import main
+    from raypose.cli.app import main
 
     out, err = (
         io.TextIOWrapper(io.BytesIO(), "utf-8", errors, newline="") for errors in ("strict", "backslashreplace")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from raypose.budget import budget_line, seconds_left
+from raypose.display.budget import budget_line, seconds_left
+from raypose.display.tables import summary
 from raypose.errors import ExperimentError, InputError, SpecError
 from raypose.record.epochs import read_epochs
 from raypose.record.extend import extend
@@ -19,7 +20,6 @@ from raypose.record.spent import SPENT, Meter
 from raypose.record.study import Study, read_view
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
-from raypose.tables import summary
 from tests.record.conftest import Records
 
 BASE = {"lr": 4e-3}

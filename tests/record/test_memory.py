@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from raypose.record.memory import StudyMemory
 from raypose.record.view import pareto_front
-from tests.test_tables import trial as trial_view
+from tests.display.test_tables import trial as trial_view
 
 ONE = (("PCK", "max"),)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from raypose.cli.options import load_experiment
 from raypose.errors import ExperimentError, SpecError
-from raypose.options import load_experiment
 from raypose.record.epochs import is_intact, read_epochs, retire
 from raypose.record.folder import ExperimentFolder, create_experiment, create_final, latest_experiment
 from raypose.record.mend import mended

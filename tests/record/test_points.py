@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from raypose.display.tables import summary
 from raypose.errors import SpecError
 from raypose.record.files import write_json
 from raypose.record.folder import ExperimentFolder
@@ -12,7 +13,6 @@ from raypose.record.points import imported
 from raypose.record.study import Study, read_view
 from raypose.space.load import parse_spec
 from raypose.space.trial import Trial
-from raypose.tables import summary
 
 LR = {"log_uniform": [1e-4, 1e-1]}
 FREEZE = {"choice": ["none", "stem", "backbone"]}

@@ -7,6 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
+from raypose.cli.stopping import stop_experiment, stop_trial
+from raypose.display.tables import sparkline, trial_lines
 from raypose.errors import ExperimentError
 from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
@@ -14,8 +16,6 @@ from raypose.record.mend import mended
 from raypose.record.onlooker import Onlooker
 from raypose.record.requests import ask_to_stop, is_to_stop
 from raypose.record.study import Study, read_view
-from raypose.stopping import stop_experiment, stop_trial
-from raypose.tables import sparkline, trial_lines
 from tests.record.conftest import EPOCHS, Records
 
 SPEC = {"space": {"lr": {"log_uniform": [1e-4, 1e-1]}}, "search": {"trials": 3}}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tests.cli.test_app import raypose
 from tests.report.conftest import Replayed
-from tests.test_cli import raypose
 
 
 def test_a_page_is_written_and_kept_or_else_the_reason_is_told(replayed: Replayed, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from raypose.cli.options import load_experiment
 from raypose.errors import DataError, ExperimentError, RayposeError
-from raypose.options import load_experiment
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study, read_view
 from raypose.training.checkpoint import PLAIN, TENSORS, load_state

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from raypose.cli.options import load_experiment
 from raypose.errors import SpecError
-from raypose.options import load_experiment
 from raypose.record.storage import check_storage
 
 CANARY = "canary7f3a9c"

@@ -7,9 +7,9 @@ from pathlib import Path
 import mmpose
 import pytest
 
-from raypose import cli
+from raypose.cli import app
+from raypose.cli.options import load_experiment
 from raypose.errors import SpecError
-from raypose.options import load_experiment
 from raypose.space.load import parse_spec
 from raypose.space.trust import config_sha256, require_trusted
 from raypose.training.base import base_config
@@ -49,7 +49,7 @@ def test_a_strange_config_is_not_run(
     monkeypatch.chdir(spec.parent)
     monkeypatch.setattr(sys, "argv", ["raypose", verb, str(spec), *options])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"raypose: model: {evil}: a config is a program,") and "add --trust-config" in line

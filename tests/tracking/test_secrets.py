@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 
-from raypose.options import load_experiment
+from raypose.cli.options import load_experiment
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import create_experiment
 from raypose.record.study import Study, read_view

@@ -20,7 +20,7 @@ from mmpose.registry import EVALUATORS
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
-from raypose.cli import app
+from raypose.cli.app import app
 from raypose.datasets.demo import render_demo
 from raypose.datasets.formats import DataSet, SetScore, parse_set, require_sound_sets
 from raypose.datasets.mpii import HEAD_BOXES, VAL

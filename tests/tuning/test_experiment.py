@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from raypose.cli.options import load_experiment
 from raypose.datasets.demo import render_demo
 from raypose.datasets.mpii import TRAIN, require_sound
 from raypose.errors import DataError, SpecError
-from raypose.options import load_experiment
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study

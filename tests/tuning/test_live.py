@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from raypose.display.tables import BARS
 from raypose.record.folder import ExperimentFolder
-from raypose.tables import BARS
 from tests.home import START_S, Home
 
 EPOCHS = 40  # the verbs take seconds to start, and shall find the trials at work

@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raypose.browse_page import page
 from raypose.datasets.browse import Guess, as_given, as_guessed, choose
 from raypose.datasets.mpii import TRAIN, VAL
 from raypose.datasets.portrait import JOINTS, PREDICTION, TRUTH, Portrait, Pose
+from raypose.display.people_page import page
 from raypose.record.epochs import commit_epoch, read_epochs, staging_folder
 from raypose.record.folder import create_experiment
 from raypose.record.study import Study
@@ -31,7 +31,7 @@ space: {input_size: {choice: [96x64]}}
 search: {trials: 2, start: [{input_size: 96x64}]}
 train: {batch_size: 8, epochs: 4}
 """
-DEMO_WEIGHTS = Path(__file__).parent.parent / "raypose" / "training" / "demo_weights.safetensors"
+DEMO_WEIGHTS = Path(__file__).parents[2] / "raypose" / "training" / "demo_weights.safetensors"
 
 
 def raypose(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

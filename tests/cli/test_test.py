@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from raypose.against import OFFICIAL, read_against
-from raypose.cli import main
+from raypose.cli.app import main
 from raypose.datasets.mpii import VAL, check_mpii
 from raypose.datasets.split import split_rows
+from raypose.display.against import OFFICIAL, read_against
 from raypose.training.weights import read_weights
 from tests.record.conftest import Records
 

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from raypose.bench_cli import bench
-from raypose.data_cli import data_app
-from raypose.errors import ExperimentError, RayposeError, Stopped
-from raypose.live_cli import extend, stop, watch
-from raypose.options import (
+from raypose.cli.bench import bench
+from raypose.cli.data import data_app
+from raypose.cli.live import extend, stop, watch
+from raypose.cli.options import (
     DEFAULT_MLRUNS,
     Address,
     Data,
@@ -31,11 +30,12 @@ from raypose.options import (
     open_console,
     print_json,
 )
-from raypose.plan_cli import lr_range, plan
-from raypose.report_cli import report
-from raypose.running import run_and_tell
-from raypose.scoring_cli import test
-from raypose.train_cli import TrainCommand, train
+from raypose.cli.plan import lr_range, plan
+from raypose.cli.report import report
+from raypose.cli.running import run_and_tell
+from raypose.cli.test import test
+from raypose.cli.train import TrainCommand, train
+from raypose.errors import ExperimentError, RayposeError, Stopped
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
@@ -146,7 +146,7 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     if as_json:
         print_json(view.to_json())
         return
-    from raypose.tables import summary, trial_lines, trial_table
+    from raypose.display.tables import summary, trial_lines, trial_table
 
     console = open_console()
     for each in [view, *([view.final] if view.final else [])]:
@@ -172,7 +172,7 @@ def ui(
 @app.command()
 def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
     """Check this machine: versions, GPUs, Ray, C compiler, folders, data; say what is wrong and how to mend it."""
-    from raypose.doctor import examine
+    from raypose.machine.doctor import examine
 
     sound = True
     for finding in examine(mlruns.absolute(), data):

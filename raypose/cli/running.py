@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from raypose.options import DEFAULT_MLRUNS, open_console
+from raypose.cli.options import DEFAULT_MLRUNS, open_console
 
 if TYPE_CHECKING:
+    from raypose.display.screen import LiveScreen
     from raypose.record.view import ExperimentView
-    from raypose.screen import LiveScreen
 
 
 def run_and_tell(work: "Callable[[LiveScreen], ExperimentView]", mlruns: Path) -> None:
     """Run with a live screen, and end with the summary; exit code 1 if no trial came to a figure."""
-    from raypose.screen import LiveScreen
-    from raypose.tables import summary, trial_table
+    from raypose.display.screen import LiveScreen
+    from raypose.display.tables import summary, trial_table
 
     console = open_console()
     with LiveScreen(console).open() as screen:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from raypose.against import Reference
+from raypose.display.against import Reference
 
 
 def scores_text(found: Mapping[str, Any]) -> Group:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from raypose import doctor
 from raypose.datasets.demo import ensure_demo
-from raypose.doctor import Finding, examine
-from raypose.probe import run_alone
+from raypose.machine import doctor
+from raypose.machine.doctor import Finding, examine
+from raypose.machine.probe import run_alone
 
 QUICK = ["Python", "packages", "bytecode", "C compiler", "memory", "/dev/shm", "mlruns", "data/", "temporary files"]
 SLOW = ["training", "GPU", "Ray"]

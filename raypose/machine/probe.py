@@ -77,7 +77,7 @@ def probe(what: Literal["training", "ray_cluster", "database"], limit_s: int, me
     Raises WorkError, with `mend`, if it fails or is not done in time.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        status = run_alone(["-m", "raypose.probe", what, str(limit_s)], limit_s, output, errors)
+        status = run_alone(["-m", "raypose.machine.probe", what, str(limit_s)], limit_s, output, errors)
         output.seek(0)
         errors.seek(0)
         if status != 0:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raypose.options import (
+from raypose.cli.options import (
     Data,
     Epochs,
     Json,
@@ -54,15 +54,15 @@ def plan(
     experiment = load_experiment(
         spec, data=data, model=model, weights=weights, trials=trials, epochs=epochs, settings=settings, trust=trust
     )
-    from raypose.planned import plan_text
-    from raypose.screen import LiveScreen
+    from raypose.display.planned import plan_text
+    from raypose.display.screen import LiveScreen
     from raypose.tuning.plan import plan as make_plan
 
     numbers = range(sampled) if trial is None else [trial]
     with LiveScreen(open_console(stderr=True)).open() as screen:
         planned = make_plan(experiment, numbers, plot is not None, screen)
     if plot:
-        from raypose.plots import draw_schedules
+        from raypose.display.plots import draw_schedules
 
         draw_schedules(planned, plot)
     if as_json:
@@ -90,7 +90,7 @@ def lr_range(
     Example: raypose lr-range search_spaces/lr.yaml --plot range.png --write
     """
     experiment = load_experiment(spec, data=data, model=model, weights=weights, settings=settings, trust=trust)
-    from raypose.screen import LiveScreen
+    from raypose.display.screen import LiveScreen
     from raypose.space.rewrite import write_range
     from raypose.tuning.plan import measure_range
 
@@ -100,7 +100,7 @@ def lr_range(
     with LiveScreen(open_console(stderr=True)).open() as screen:
         found = measure_range(experiment, steps, screen)
     if plot:
-        from raypose.plots import draw_range
+        from raypose.display.plots import draw_range
 
         draw_range(found, plot)
     if write:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from raypose.browse_cli import browse
-from raypose.options import Json, open_console, print_json
+from raypose.cli.browse import browse
+from raypose.cli.options import Json, open_console, print_json
 
 data_app = typer.Typer(help="Make, check, split and look at data folders.", rich_markup_mode=None)
 data_app.command("browse")(browse)
@@ -22,7 +22,7 @@ def data_demo(
 ) -> None:
     """Render the demo set: drawn people in MPII layout."""
     from raypose.datasets.demo import ensure_demo
-    from raypose.screen import LiveScreen
+    from raypose.display.screen import LiveScreen
     from raypose.space.one_line import one_line
 
     with LiveScreen(open_console()).open() as screen:
@@ -83,7 +83,7 @@ def data_prepare(
     """
     from raypose.datasets.mpii import check_mpii
     from raypose.datasets.prepare import prepare_mpii
-    from raypose.screen import LiveScreen
+    from raypose.display.screen import LiveScreen
 
     expected = {"images": images_sha256, "annotations": annotations_sha256}
     with LiveScreen(open_console(stderr=True)).open() as screen:

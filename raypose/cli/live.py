@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raypose.options import DEFAULT_MLRUNS, ExperimentName, Mlruns, open_console
+from raypose.cli.options import DEFAULT_MLRUNS, ExperimentName, Mlruns, open_console
 
 FRAME_S = 2.0
 
@@ -26,10 +26,10 @@ def watch(
     """
     from rich.live import Live
 
-    from raypose.frame import AROUND, frame
+    from raypose.display.frame import AROUND, frame
+    from raypose.display.tables import summary
     from raypose.record.folder import find_experiment
     from raypose.record.onlooker import Onlooker
-    from raypose.tables import summary
 
     console, onlooker = open_console(), Onlooker(find_experiment(mlruns.absolute(), experiment))
     if once:
@@ -61,9 +61,9 @@ def stop(
 
     Example: raypose stop lr-1 --trial 3
     """
+    from raypose.cli.stopping import stop_experiment, stop_trial
+    from raypose.display.screen import LiveScreen
     from raypose.record.folder import find_experiment
-    from raypose.screen import LiveScreen
-    from raypose.stopping import stop_experiment, stop_trial
 
     folder = find_experiment(mlruns.absolute(), experiment)
     with LiveScreen(open_console(stderr=True)).open() as screen:
@@ -91,7 +91,7 @@ def extend(
 
     Example: raypose extend lr-1 --trials 20 && raypose restore lr-1
     """
-    from raypose.budget import budget_line
+    from raypose.display.budget import budget_line
     from raypose.record.extend import extend as raise_budgets
     from raypose.record.folder import find_experiment
 

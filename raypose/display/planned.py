@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from raypose.display.tables import values_text
 from raypose.space.schema import Experiment
-from raypose.tables import values_text
 from raypose.tuning.estimate import Estimate
 
 HEADINGS = ("freeze", "parameters frozen", "trainable", "buffers frozen", "moving", "training FLOPs saved")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from raypose.budget import budget_line
+from raypose.display.budget import budget_line
 from raypose.record.files import read_whole
 from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown

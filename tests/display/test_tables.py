@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from raypose.display.screen import LiveScreen
+from raypose.display.tables import in_brief, summary, trial_lines, trial_table
 from raypose.record.files import write_json
 from raypose.record.view import CACHE, Epoch, ExperimentView, TrialView
-from raypose.screen import LiveScreen
-from raypose.tables import in_brief, summary, trial_lines, trial_table
 
 COSTS = {"parameters": 1.3e6, "gflops": 0.038, "latency_ms": 8.7, "images_per_s": 341.0}
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from raypose.errors import InputError, SpecError
-from raypose.options import (
+from raypose.cli.options import (
     DEFAULT_MLRUNS,
     Address,
     Data,
@@ -27,7 +26,8 @@ from raypose.options import (
     load_experiment,
     split_settings,
 )
-from raypose.running import run_and_tell
+from raypose.cli.running import run_and_tell
+from raypose.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     from raypose.record.folder import ExperimentFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SEARCH_SPACES = Path(__file__).parent.parent / "search_spaces"
+SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
 LR = str(SEARCH_SPACES / "lr.yaml")
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from raypose.cli.options import load_experiment, split_settings
+from raypose.cli.train import spelled_out
 from raypose.errors import InputError, SpecError
-from raypose.options import load_experiment, split_settings
 from raypose.record.folder import create_experiment
 from raypose.space.knobs import Value
 from raypose.space.load import parse_spec
 from raypose.space.single import differences, single
 from raypose.space.values import parse_values
-from raypose.train_cli import spelled_out
 
 SPEC = """\
 weights: none

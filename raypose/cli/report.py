@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raypose.cli.options import DEFAULT_MLRUNS, Mlruns, open_console
 from raypose.errors import InputError
-from raypose.options import DEFAULT_MLRUNS, Mlruns, open_console
 
 if TYPE_CHECKING:
+    from raypose.display.screen import LiveScreen
     from raypose.record.view import ExperimentView
-    from raypose.screen import LiveScreen
 
 DEFAULT_OUT = Path("report.html")
 
@@ -36,9 +36,9 @@ def report(
     Example: raypose report lr-1 freeze-1 --tensorboard events
     """
     _require_place(out, tensorboard)
+    from raypose.display.screen import LiveScreen
     from raypose.record.folder import find_experiment
     from raypose.record.study import read_view
-    from raypose.screen import LiveScreen
 
     found = [find_experiment(mlruns.absolute(), name) for name in experiments]
     folders = list(dict.fromkeys(folder.parent or folder for folder in found))  # a final is told of with its search

@@ -1,6 +1,6 @@
 """Whether this machine can do the work, and what mends it where it cannot. Runs in: command line.
 
-PyTorch and Ray are tried in child processes (raypose.probe): this one stays light.
+PyTorch and Ray are tried in child processes (raypose.machine.probe): this one stays light.
 """
 
 import os
@@ -18,8 +18,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from raypose.errors import RayposeError
-from raypose.installation import REINSTALL, Finding, bytecode, compiler, packages, python
-from raypose.probe import probe
+from raypose.machine.installation import REINSTALL, Finding, bytecode, compiler, packages, python
+from raypose.machine.probe import probe
 from raypose.tracking.store import Store, open_store
 
 GIB = 2**30

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from raypose.machine import _memory, machine_line
+from raypose.machine.usage import _memory, machine_line
 
 
 def program(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from raypose.cli.options import DEFAULT_MLRUNS, Json, Mlruns, TrustConfig, load_experiment, open_console, print_json
 from raypose.errors import InputError
-from raypose.options import DEFAULT_MLRUNS, Json, Mlruns, TrustConfig, load_experiment, open_console, print_json
 
 BASE = {"space": {"lr": {"choice": [0.004]}}}  # any: trial 0 has the base config's own values
 Mode = Literal["original", "transformed"]
@@ -58,7 +58,7 @@ def browse(
     if weights and spec and not _is_weights(weights):
         raise InputError(f"--spec: the experiment {weights} has its own; leave --spec out, or name a file of weights")
     experiment = _experiment(spec, data, weights, trust) if worst or mode == "transformed" else None
-    from raypose.screen import LiveScreen
+    from raypose.display.screen import LiveScreen
 
     with LiveScreen(open_console(stderr=True)).open() as screen:
         if worst is not None and weights is not None:
@@ -108,7 +108,7 @@ def _original(data: Path, part: Part, count: int, seed: int, screen: Any) -> _Sh
 
 
 def _transformed(experiment: Any, trial: int, part: Part, count: int, seed: int, epoch: int, screen: Any) -> _Shown:
-    from raypose.tables import values_text
+    from raypose.display.tables import values_text
     from raypose.tuning.browse import see_augmented
 
     values, portraits = see_augmented(experiment, trial, part, count, seed, epoch, screen)
@@ -135,8 +135,8 @@ def _is_weights(text: str) -> bool:
 
 
 def _write(shown: _Shown, out: Path) -> dict[str, Any]:
-    from raypose.browse_page import page
-    from raypose.browse_sheets import draw_sheets
+    from raypose.display.people_page import page
+    from raypose.display.people_sheets import draw_sheets
 
     enlarged = shown.stem == "transformed"
     out.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raypose.errors import InputError, WeightsError
-from raypose.options import (
+from raypose.cli.options import (
     DEFAULT_MLRUNS,
     Json,
     Mlruns,
@@ -22,6 +21,7 @@ from raypose.options import (
     print_json,
     split_settings,
 )
+from raypose.errors import InputError, WeightsError
 
 PRESET = "rtmpose-n"  # of the demo weights
 FILES = (".pth", ".pt", ".safetensors")
@@ -73,8 +73,8 @@ def test(
     Examples: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
     raypose test lr-1 --data data/mpii --data coco:data/coco --data aic:data/aic
     """
-    from raypose.against import read_against, references
-    from raypose.screen import LiveScreen
+    from raypose.display.against import read_against, references
+    from raypose.display.screen import LiveScreen
 
     earlier = read_against(against) if against else None
     _require_writable(out, show_dir)
@@ -89,7 +89,7 @@ def test(
     if as_json:
         print_json(found)
         return
-    from raypose.scored import against_text, averages_text, scores_text
+    from raypose.display.scored import against_text, averages_text, scores_text
 
     console = open_console()
     if sets:

@@ -3,10 +3,10 @@
 from rich.console import Group
 from rich.table import Table
 
-from raypose.budget import budget_line
-from raypose.machine import machine_line
+from raypose.display.budget import budget_line
+from raypose.display.tables import best_so_far, in_brief, trial_table
+from raypose.machine.usage import machine_line
 from raypose.record.view import ExperimentView
-from raypose.tables import best_so_far, in_brief, trial_table
 
 AROUND = 8  # lines of a frame beside the rows of its table
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raypose.options import Json, open_console, print_json
+from raypose.cli.options import Json, open_console, print_json
 
 
 def bench(
@@ -45,7 +45,7 @@ def bench(
     """
     from raypose.bench.parts import MEASURES, Options
     from raypose.bench.parts import bench as measure
-    from raypose.screen import LiveScreen
+    from raypose.display.screen import LiveScreen
     from raypose.tracking.environment import environment
 
     if unknown := set(parts or ()) - set(MEASURES):

@@ -1,0 +1,1 @@
+"""What a person sees: live screens, tables, words, pictures and pages."""
