@@ -1,7 +1,7 @@
 """What `raypose plan` found out, in words. Runs in: command line."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -81,10 +81,15 @@ def _trial_lines(trial: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _weights_lines(weights: Mapping[str, Any]) -> Iterator[str]:
-    """What became of the file's tensors: those loaded as counts by part of the model, all others by name."""
+    """What became of the tensors of the file and of the model: by name where that is no matter of course."""
     yield "  weights: " + ", ".join(f"{len(names)} {what}" for what, names in weights.items())
-    if parts := Counter(".".join(name.split(".")[:2]) for name in weights["loaded"]):
-        yield "    loaded: " + ", ".join(f"{count} {part}" for part, count in parts.items())
+    yield from _parts_line("loaded", weights["loaded"])
     yield from (f"    resampled: {name}" for name in weights["resampled"])
     yield from (f"    skipped: {name}, {reason}" for name, reason in weights["skipped"].items())
-    yield from (f"    missing: {name}" for name in weights["missing"])
+    yield from _parts_line("missing, so begin at random", weights["missing"])
+
+
+def _parts_line(what: str, names: Iterable[str]) -> Iterator[str]:
+    """How many tensors of each part of the model, in one line."""
+    if parts := Counter(".".join(name.split(".")[:2]) for name in names):
+        yield f"    {what}: " + ", ".join(f"{count} {part}" for part, count in parts.items())

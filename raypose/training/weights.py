@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -94,6 +95,10 @@ def read_weights(source: str) -> dict[str, Tensor]:
         raise
     except FileNotFoundError as fault:
         raise WeightsError(f"weights: {source}: no such file") from fault
+    except URLError as fault:
+        raise WeightsError(
+            f"weights: {source}: cannot be fetched: {fault.reason}; fetch it elsewhere, and give the file"
+        ) from fault
     except UnpicklingError as fault:
         raise WeightsError(
             f"weights: {source}: cannot be read: damaged, or with Python objects inside, which raypose never runs; "

@@ -288,6 +288,15 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         thread.join()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "no-such-host.invalid"])
+def test_an_address_that_cannot_be_reached_tells_the_way_around(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=f"weights: http://{host}/w.pth: cannot be fetched: .*; fetch it elsewhere"):
+        read_weights(f"http://{host}/w.pth")
+
+
 def test_a_download_is_kept_whole_or_not_at_all(tmp_path: Path, shelf: tuple[str, Any]) -> None:
     address, files = shelf
     content = as_pth({"a": torch.ones(999)}, tmp_path).read_bytes()
