@@ -39,6 +39,7 @@ from raypose.errors import ExperimentError, RayposeError, Stopped
 
 HELP = """Find the best way to fine-tune RTMPose: learning rates, freeze sets, input sizes, and any other key.
 
+\b
 raypose tune search_spaces/lr.yaml   runs a search; kill it whenever you like
 raypose restore lr-1                 goes on exactly where it was
 raypose ui                           compares the trials in MLflow
@@ -69,6 +70,7 @@ def tune(
 
     Trial 0 is the base config's own values. Whatever ends the search, `raypose restore` goes on with it.
 
+    \b
     Example: raypose tune search_spaces/lr.yaml --data data/mpii --trials 20
     """
     experiment = load_experiment(
@@ -90,6 +92,7 @@ def restore(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, address
 
     Finished epochs are kept, trials that were running go on from their last epoch, MLflow is completed.
 
+    \b
     Example: raypose restore lr-1
     """
     from raypose.record.folder import find_experiment
@@ -102,7 +105,11 @@ def restore(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, address
 
 @app.command("list")
 def list_experiments(mlruns: Mlruns = DEFAULT_MLRUNS, as_json: Json = False) -> None:
-    """List all experiments: state, finished trials, best metric."""
+    """List all experiments: state, finished trials, best metric.
+
+    \b
+    Example: raypose list
+    """
     from rich.table import Table
 
     from raypose.record.folder import experiments
@@ -138,6 +145,9 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     (waiting, running, complete, pruned, failed), values, epochs (number, metrics, seconds, folder, has_weights), best,
     best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by `raypose stop`), folder and checkpoint (the best
     epoch's folder).
+
+    \b
+    Example: raypose show lr-1
     """
     from raypose.record.folder import find_experiment
     from raypose.record.study import read_view
@@ -162,7 +172,11 @@ def ui(
     mlruns: Mlruns = DEFAULT_MLRUNS,
     port: Annotated[int, typer.Option(help="Port on the loopback address; the next free one if it is taken.")] = 5000,
 ) -> None:
-    """Open MLflow on these experiments, on the loopback address, until Ctrl-C."""
+    """Open MLflow on these experiments, on the loopback address, until Ctrl-C.
+
+    \b
+    Example: raypose ui --port 5001
+    """
     from raypose.tracking.store import open_store
     from raypose.tracking.ui import serve
 
@@ -171,7 +185,11 @@ def ui(
 
 @app.command()
 def doctor(data: Data = None, mlruns: Mlruns = DEFAULT_MLRUNS) -> None:
-    """Check this machine: versions, GPUs, Ray, C compiler, folders, data; say what is wrong and how to mend it."""
+    """Check this machine: versions, GPUs, Ray, C compiler, folders, data; say what is wrong and how to mend it.
+
+    \b
+    Example: raypose doctor --data data/mpii
+    """
     from raypose.machine.doctor import examine
 
     sound = True

@@ -41,6 +41,7 @@ def bench(
     scale    what a search costs the process that drives it, with simulated GPUs; with --lanes 1000 --trials 10000 a
              quarter of an hour
 
+    \b
     Example: raypose bench loader
     """
     from raypose.bench.parts import MEASURES, Options

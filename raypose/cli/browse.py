@@ -49,8 +49,10 @@ def browse(
     --worst      the validation people that weights fail on most, by the share of joints missed at PCKh@0.5 and the
                  mean error in sizes of the head, with the prediction over the truth.
 
+    \b
     Example: raypose data browse data/mpii --mode transformed --spec search_spaces/all.yaml --trial 2
 
+    \b
     Example: raypose data browse data/mpii --worst 50 --weights lr-1
     """
     if (worst is None) != (weights is None):

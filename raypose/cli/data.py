@@ -20,7 +20,11 @@ def data_demo(
     val: Annotated[int, typer.Option(help="Validation people.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.", min=0)] = 0,
 ) -> None:
-    """Render the demo set: drawn people in MPII layout."""
+    """Render the demo set: drawn people in MPII layout.
+
+    \b
+    Example: raypose data demo data/small --train 80 --val 20
+    """
     from raypose.datasets.demo import ensure_demo
     from raypose.display.screen import LiveScreen
     from raypose.space.one_line import one_line
@@ -37,7 +41,11 @@ def data_check(
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Is this a sound MPII layout? Counts, and every problem."""
+    """Is this a sound MPII layout? Counts, and every problem.
+
+    \b
+    Example: raypose data check data/mpii --deep
+    """
     from raypose.datasets.mpii import check_mpii
 
     report = check_mpii(folder, deep=deep)
@@ -79,6 +87,7 @@ def data_prepare(
     refused. Only images and annotations are taken out; links and paths that lead elsewhere are refused. Stopped at any
     instant, the same command goes on where it was.
 
+    \b
     Example: raypose data prepare mpii --images mpii_human_pose_v1.tar.gz --annotations mpii_annotations.tar
     """
     from raypose.datasets.mpii import check_mpii
@@ -117,6 +126,7 @@ def data_split(
     With seed 0 those validation images are held out that `test: SHARE` holds out in a specification. That needs no
     other folder and keeps all training people; folders serve other programs too.
 
+    \b
     Example: raypose data split data/mpii --holdout 0.1 --out data/mpii_split
     """
     from raypose.datasets.holdout import HELD_OUT, REST, split_folder

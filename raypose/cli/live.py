@@ -22,6 +22,7 @@ def watch(
 
     It reads the record only, on whatever machine sees it, and leaves by itself when nobody works on the experiment.
 
+    \b
     Example: raypose watch lr-1
     """
     from rich.live import Live
@@ -59,6 +60,7 @@ def stop(
     `raypose restore` goes on in the middle of its epochs. With --trial the others go on, and that one counts as pruned
     with the epochs that it has: it may still be the best, and no restore takes it up again.
 
+    \b
     Example: raypose stop lr-1 --trial 3
     """
     from raypose.cli.stopping import stop_experiment, stop_trial
@@ -89,6 +91,7 @@ def extend(
 
     Its trials are the same as if it had had the larger budget from the start.
 
+    \b
     Example: raypose extend lr-1 --trials 20 && raypose restore lr-1
     """
     from raypose.display.budget import budget_line

@@ -49,6 +49,7 @@ def plan(
 
     input_size  every place of the config that follows; tensors of the weights that are loaded, resampled or skipped.
 
+    \b
     Example: raypose plan search_spaces/all.yaml --trial 2 --plot lr.png
     """
     experiment = load_experiment(
@@ -87,6 +88,7 @@ def lr_range(
 ) -> None:
     """Propose the bounds of lr: train a few hundred steps with a rate that grows until the loss explodes.
 
+    \b
     Example: raypose lr-range search_spaces/lr.yaml --plot range.png --write
     """
     experiment = load_experiment(spec, data=data, model=model, weights=weights, settings=settings, trust=trust)

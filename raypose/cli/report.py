@@ -31,8 +31,10 @@ def report(
     Winner and how to repeat it, best and learning curves, importance of the knobs, joints, accuracy against cost, where
     the time went, failures with their reasons. The page of one experiment is also kept with its run in MLflow.
 
+    \b
     Example: raypose report lr-1 --out lr-1.html
 
+    \b
     Example: raypose report lr-1 freeze-1 --tensorboard events
     """
     _require_place(out, tensorboard)

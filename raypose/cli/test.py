@@ -70,8 +70,11 @@ def test(
     --json prints what --out writes: weights, model, values, machine, and of each data set its folder and digest,
     people, figures, intervals, curve, and the hits of PCK on each image.
 
-    Examples: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
-    raypose test lr-1 --data data/mpii --data coco:data/coco --data aic:data/aic
+    \b
+    Example: raypose test lr-1 --data data/mpii --against official --show-dir pictures --interval 20
+
+    \b
+    Example: raypose test lr-1 --data data/mpii --data coco:data/coco --data aic:data/aic
     """
     from raypose.display.against import read_against, references
     from raypose.display.screen import LiveScreen

@@ -108,8 +108,10 @@ def train(
     On one machine a training takes one GPU if there is one; --workers 2 takes two, --set resources.gpus_per_worker=0
     none; --set search.seed=1 takes another seed.
 
+    \b
     Example: raypose train search_spaces/lr.yaml --values lr=1e-3 freeze=backbone --epochs 12
 
+    \b
     Example: raypose train --trial lr-1/6
     """
     root = mlruns.absolute()

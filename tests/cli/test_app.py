@@ -3,9 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from raypose.cli.app import app
 
 SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
 LR = str(SEARCH_SPACES / "lr.yaml")
@@ -85,13 +92,19 @@ def test_no_experiments_is_no_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        *("tune", "train", "test", "restore", "list", "show", "watch", "stop", "extend", "plan", "ui", "doctor"),
-        *("data demo", "data check"),
-    ],
-)
-def test_every_verb_explains_itself(verb: str, tmp_path: Path) -> None:
-    done = raypose(*verb.split(), "--help", cwd=tmp_path)
-    assert done.returncode == 0 and len(done.stdout.splitlines()) > 5
+def verbs(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield from verbs(command, (*path, name)) if isinstance(command, TyperGroup) else [(*path, name)]
+
+
+@pytest.mark.parametrize("verb", verbs(cast(TyperGroup, get_command(app))), ids=" ".join)
+def test_every_verb_explains_itself_with_an_example_to_copy(verb: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*verb, "--help"])
+    examples = [line.strip() for line in shown.stdout.splitlines() if line.strip().startswith("Example: ")]
+    assert shown.exit_code == 0 and examples
+    assert all(line.startswith(f"Example: raypose {' '.join(verb)} ".rstrip()) for line in examples)
+
+
+def test_help_begins_with_a_line_for_each_of_the_first_steps() -> None:
+    lines = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("  raypose ")] == ["tune", "restore", "ui"]
