@@ -110,7 +110,7 @@ def _original(data: Path, part: Part, count: int, seed: int, screen: Any) -> _Sh
 
 
 def _transformed(experiment: Any, trial: int, part: Part, count: int, seed: int, epoch: int, screen: Any) -> _Shown:
-    from raypose.display.tables import values_text
+    from raypose.space.knobs import values_text
     from raypose.tuning.browse import see_augmented
 
     values, portraits = see_augmented(experiment, trial, part, count, seed, epoch, screen)

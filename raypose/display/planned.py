@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from raypose.display.tables import values_text
+from raypose.space.knobs import values_text
 from raypose.space.schema import Experiment
 from raypose.tuning.estimate import Estimate
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from raypose.display.tables import values_text  # noqa: E402
+from raypose.space.knobs import values_text  # noqa: E402
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 HEAD = ("head.final_layer", "head.mlp", "head.gau", "head.cls_x", "head.cls_y")

@@ -11,8 +11,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from raypose.display.budget import budget_line
-from raypose.display.tables import best_so_far, in_brief, trial_table, values_text
+from raypose.display.tables import best_so_far, in_brief, trial_table
 from raypose.record.view import ExperimentView, TrialView
+from raypose.space.knobs import values_text
 
 AROUND = 12  # lines of a terminal that the steps, the table's head and its foot take
 LONGEST = 500  # rows of the table that stays when all is over

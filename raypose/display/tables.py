@@ -11,7 +11,7 @@ from rich.text import Text
 from raypose.display.budget import budget_line
 from raypose.record.files import read_whole
 from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
-from raypose.space.knobs import Value, shown
+from raypose.space.knobs import Value, shown, values_text
 
 BARS, CURVE = "▁▂▃▄▅▆▇█", 24  # of a curve, and how many at most
 STYLES = {"waiting": "dim", "running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red"}
@@ -187,11 +187,6 @@ def _over_seeds(ranked: Mapping[str, Any]) -> str:
 
 def _interval(ends: list[float]) -> str:
     return f"[{ends[0]:.2f}, {ends[1]:.2f}]"
-
-
-def values_text(values: Mapping[str, Value]) -> str:
-    """Knobs with their values on one line."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items()) or "the base config's own values"
 
 
 def best_so_far(view: ExperimentView) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypose.record.view import ExperimentView, TrialView, failed_seeds
-from raypose.space.knobs import Value, shown
+from raypose.space.knobs import Value, shown, values_text
 
 BESIDE_BASE = 4  # trials in the table of joints
 STRONG = 8.0  # points of difference at which a cell has its full colour
@@ -26,11 +26,6 @@ class Table:
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-
-
-def values_text(values: Mapping[str, Value]) -> str:
-    """Knobs with their values on one line."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 
 
 def winner(view: ExperimentView) -> TrialView | None:

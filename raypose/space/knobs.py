@@ -5,6 +5,7 @@ Runs in: command line, driver.
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from raypose.space.nearest import suggest
@@ -61,6 +62,11 @@ def shown(value: object) -> str:
         case list() | tuple():
             return "a list"
     return str(value)
+
+
+def values_text(values: Mapping[str, Value]) -> str:
+    """Knobs with their values, on one line."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items()) or "the base config's own values"
 
 
 def quoted(value: object) -> str:
