@@ -46,7 +46,7 @@ def _draw_sheet(head: str, portraits: Sequence[Portrait], enlarged: bool, file: 
             axis.axis("off")
         else:
             _draw(axis, portrait, "nearest" if enlarged else "antialiased")
-    figure.savefig(file, dpi=120)
+    figure.savefig(file, dpi=120, bbox_inches="tight")  # the layout forgets the last lines below a high picture
     pyplot.close(figure)
 
 
