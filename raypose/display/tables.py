@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raypose.display.budget import budget_line
+from raypose.record.distinct import no_more
 from raypose.record.files import read_whole
 from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown
@@ -116,6 +117,8 @@ def summary(view: ExperimentView) -> str:
     lines += failed
     if view.spent.over:
         lines.append(f"  no more than {view.total} trials began: {budget_line(view)}")
+    elif view.different is not None:
+        lines.append(f"  {no_more(view.different, view.asked)}")
     if view.final and view.final.verdict:
         lines += verdict_lines(view.final.verdict)
     return "\n".join(lines)

@@ -102,6 +102,7 @@ class ExperimentView:
     `key` is the name and what tells this experiment from others that ever had the same name. `metric` is the first of
     `objectives`, pairs of name and max or min; of two, `front` names the trials that no other one beats in both.
     `final` is the repetition of the best trials over seeds, and `verdict` what came out of it.
+    `different` is how many different trials there can be beside those taken over, if fewer than search.trials.
     """
 
     name: str
@@ -118,12 +119,20 @@ class ExperimentView:
     final: "ExperimentView | None" = None
     verdict: dict[str, Any] | None = None
     spent: Spent = Spent()
+    different: int | None = None
 
     @cached_property
     def best(self) -> TrialView | None:
         """The trial with the largest metric, the earlier one on a tie; None before the first figure that counts."""
         scored = [t for t in self.trials if t.ranks]
         return max(scored, key=lambda t: (t.best, -t.number)) if scored else None
+
+    @property
+    def asked(self) -> int:
+        """How many trials its specification asks for."""
+        search = self.spec["search"]
+        assert isinstance(search, dict)
+        return int(search["trials"])
 
     @property
     def varied(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Views:
         spent: Spent,
         worked_on: bool,
         final: ExperimentView | None,
+        different: int | None,
     ) -> ExperimentView:
         """The experiment with these trials of `total`, of which so many have `ended`, and with its final."""
         objectives, verdict = self._experiment.objectives, self._folder.verdict
@@ -74,4 +75,5 @@ class Views:
             final=final,
             verdict=verdict,
             spent=spent,
+            different=different,
         )
