@@ -135,10 +135,10 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
 
     --json prints one object: name, state (running, interrupted, finished), metric, total, epochs, folder, spec,
     best_trial, spent (hours, gpu_hours, and over: the budget that is spent), different (how many different trials the
-    space holds, if fewer than search.trials), and trials, each with number, state
-    (waiting, running, complete, pruned, failed), values, epochs (number, metrics, seconds, folder, has_weights), best,
-    best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by `raypose stop`), folder and checkpoint (the best
-    epoch's folder).
+    space holds, if fewer than search.trials), origin (the trial or epoch that a single training began from), and
+    trials, each with number, state (waiting, running, complete, pruned, failed), values, epochs (number, metrics,
+    seconds, folder, has_weights), best, best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by
+    `raypose stop`), folder and checkpoint (the best epoch's folder).
     """
     from raypose.record.folder import find_experiment
     from raypose.record.study import read_view

@@ -142,6 +142,7 @@ def _trained(view: ExperimentView, only: TrialView) -> list[str]:
     return [
         f"{view.metric} {_figure(only.best)}{others}, in epoch {only.best_epoch} of {view.epochs}",
         f"  {values_text(only.values)}",
+        *([f"  begun from {view.origin}"] if view.origin else []),
         f"  checkpoint: {only.checkpoint}",
         *([longer] if only.state == "complete" else []),
     ]

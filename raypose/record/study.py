@@ -64,7 +64,7 @@ class Study:
         """How many trials the study knows."""
         self._ended = sum(t.state.is_finished() for t in trials)
         self._to_resume = deque(t.number for t in trials if t.state == TrialState.RUNNING)
-        self._views = Views(self._memory, folder, self.experiment, self._key)
+        self._views = Views(self._memory, folder, self.experiment, self._key, saved.get("origin"))
         self._views.changed(range(self.drawn))
         self._to_keep: list[int] = []
         self._lock, self._depth = threading.RLock(), 0  # the threads that show and mirror the study look at it too

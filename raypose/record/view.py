@@ -13,6 +13,8 @@ RETEST = "retest.json"
 """In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
 CACHE = "cache.json"
 """In a trial's folder: the file that its images came from, decoded before, or its views of people, and its bytes."""
+RAN_WITH = "ran_with.json"
+"""In a trial's folder: what it was trained with in its last attempt, `auto` being resolved, device, versions."""
 PAGE = "report.html"
 """In an experiment's folder, and among the artifacts of its run: all that it came to."""
 CACHED_VIEWS = "cached_views"
@@ -102,6 +104,7 @@ class ExperimentView:
     `key` is the name and what tells this experiment from others that ever had the same name. `metric` is the first of
     `objectives`, pairs of name and max or min; of two, `front` names the trials that no other one beats in both.
     `final` is the repetition of the best trials over seeds, and `verdict` what came out of it.
+    `origin` is the trial that a single training repeats, or the epoch that it goes on from.
     `different` is how many different trials there can be beside those taken over, if fewer than search.trials.
     """
 
@@ -120,6 +123,7 @@ class ExperimentView:
     verdict: dict[str, Any] | None = None
     spent: Spent = Spent()
     different: int | None = None
+    origin: str | None = None
 
     @cached_property
     def best(self) -> TrialView | None:
