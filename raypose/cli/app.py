@@ -141,10 +141,11 @@ def show(experiment: ExperimentName, mlruns: Mlruns = DEFAULT_MLRUNS, as_json: J
     """Show an experiment and each of its trials.
 
     --json prints one object: name, state (running, interrupted, finished), metric, total, epochs, folder, spec,
-    best_trial, spent (hours, gpu_hours, and over: the budget that is spent), and trials, each with number, state
-    (waiting, running, complete, pruned, failed), values, epochs (number, metrics, seconds, folder, has_weights), best,
-    best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by `raypose stop`), folder and checkpoint (the best
-    epoch's folder).
+    best_trial, spent (hours, gpu_hours, and over: the budget that is spent), different (how many different trials the
+    space holds, if fewer than search.trials), origin (the trial or epoch that a single training began from), and
+    trials, each with number, state (waiting, running, complete, pruned, failed), values, epochs (number, metrics,
+    seconds, folder, has_weights), best, best_epoch, attempts, seconds, error, run_id (MLflow), stopped (by
+    `raypose stop`), folder and checkpoint (the best epoch's folder).
 
     \b
     Example: raypose show lr-1

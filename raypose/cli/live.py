@@ -95,12 +95,15 @@ def extend(
     Example: raypose extend lr-1 --trials 20 && raypose restore lr-1
     """
     from raypose.display.budget import budget_line
+    from raypose.record.distinct import no_more
     from raypose.record.extend import extend as raise_budgets
     from raypose.record.folder import find_experiment
 
     folder = find_experiment(mlruns.absolute(), experiment)
     view = raise_budgets(folder, trials=trials, hours=hours, gpu_hours=gpu_hours)
     typer.echo(f"{view.name}: {view.total} trials, {budget_line(view)}")
+    if view.different is not None:
+        typer.echo(no_more(view.different, view.asked))
     if view.spent.over:
         typer.echo(f"all of its {view.spent.over} are spent; extend these too, or no trial begins")
     else:

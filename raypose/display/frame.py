@@ -25,7 +25,9 @@ def _facts(view: ExperimentView) -> Table:
     begun = sum(t.state == "running" for t in view.trials)
     now = "running" if view.state == "running" else "begun"
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("trials", f"{ended} of {view.total} ended, {begun} {now}" + (", now its final" if view.final else ""))
+    all_there_are = "" if view.different is None else ", all that the space holds"
+    final = ", now its final" if view.final else ""
+    facts.add_row("trials", f"{ended} of {view.total} ended, {begun} {now}{all_there_are}{final}")
     facts.add_row("best", best_so_far(view))
     facts.add_row("time", budget_line(view))
     if view.final:

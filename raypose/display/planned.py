@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from raypose.record.distinct import no_more
 from raypose.space.knobs import values_text
 from raypose.space.schema import Experiment
 from raypose.tuning.estimate import Estimate
@@ -23,7 +24,7 @@ def plan_text(experiment: Experiment, planned: Mapping[str, Any]) -> Group:
 
 def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[str]:
     data, wanted, train = planned["data"], experiment.resources, experiment.train
-    trials, rule = experiment.search.trials, experiment.lr_rule
+    trials, rule = planned["total"], experiment.lr_rule
     yield f"data       {data['folder']}: {data['train_people']} people to train on, {data['val_people']} to validate"
     if experiment.test is not None:
         share = f"{experiment.test:.0%} of the validation images" if isinstance(experiment.test, float) else "folder "
@@ -31,6 +32,8 @@ def _overview(experiment: Experiment, planned: Mapping[str, Any]) -> Iterator[st
     trusted = f" (trusted, sha256 {experiment.trust_config})" if experiment.trust_config else ""
     yield f"model      {experiment.model}{trusted}, weights {experiment.weights}"
     yield f"search     {trials} trials ({experiment.search.sampler}), pruner {experiment.prune.pruner}"
+    if planned["different"] is not None:
+        yield f"           {no_more(planned['different'], experiment.search.trials)}"
     batch = f"{wanted.workers} worker(s) x {train.batch_size} x {train.accumulation} accumulated"
     schedule = "compressed into them" if train.schedule == "compressed" else "the config's own, cut after them"
     most = trials * train.epochs

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raypose.display.budget import budget_line
+from raypose.record.distinct import no_more
 from raypose.record.files import read_whole
 from raypose.record.view import CACHE, ExperimentView, TrialView, failed_seeds
 from raypose.space.knobs import Value, shown, values_text
@@ -116,6 +117,8 @@ def summary(view: ExperimentView) -> str:
     lines += failed
     if view.spent.over:
         lines.append(f"  no more than {view.total} trials began: {budget_line(view)}")
+    elif view.different is not None:
+        lines.append(f"  {no_more(view.different, view.asked)}")
     if view.final and view.final.verdict:
         lines += verdict_lines(view.final.verdict)
     return "\n".join(lines)
@@ -139,6 +142,7 @@ def _trained(view: ExperimentView, only: TrialView) -> list[str]:
     return [
         f"{view.metric} {_figure(only.best)}{others}, in epoch {only.best_epoch} of {view.epochs}",
         f"  {values_text(only.values)}",
+        *([f"  begun from {view.origin}"] if view.origin else []),
         f"  checkpoint: {only.checkpoint}",
         *([longer] if only.state == "complete" else []),
     ]

@@ -8,8 +8,10 @@ import os
 from typing import Any
 
 from raypose.errors import ExperimentError, InputError
+from raypose.record.distinct import no_more
 from raypose.record.files import write_json
 from raypose.record.folder import ExperimentFolder
+from raypose.record.points import own_trials
 from raypose.record.spent import Meter
 from raypose.record.study import read_view
 from raypose.record.view import ExperimentView
@@ -29,10 +31,16 @@ def extend(folder: ExperimentFolder, **more: float | None) -> ExperimentView:
     _require_open(folder)
     with folder.held():
         saved, spec = folder.saved, folder.path / "spec.json"
-        search = parse_spec(saved["experiment"], empty_space=True).search
-        raised = {name: _raised(search, name, amount, Meter(folder.path, search)) for name, amount in added.items()}
+        before = parse_spec(saved["experiment"], empty_space=True)
+        meter = Meter(folder.path, before.search)
+        raised = {name: _raised(before.search, name, amount, meter) for name, amount in added.items()}
         changed: dict[str, Any] = {**saved["experiment"], "search": {**saved["experiment"]["search"], **raised}}
-        parse_spec(changed)
+        after = parse_spec(changed)
+        if "trials" in added and own_trials(saved, after) == (all_there_are := own_trials(saved, before)):
+            raise InputError(
+                f"extend: --trials: {no_more(all_there_are, before.search.trials)}; "
+                "list more values, and take these over: tune --from"
+            )
         made = spec.stat().st_mtime_ns
         write_json(spec, {**saved, "experiment": changed})
         os.utime(spec, ns=(made, made))  # it still tells when the experiment was made

@@ -5,6 +5,7 @@ then on a question costs the same however many trials there are. What an event c
 in one transaction: a process that dies leaves all of an event behind or nothing of it.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,6 +67,17 @@ class StudyMemory(InMemoryStorage):
                     change(self._database)
             finally:
                 sessions.remove()
+
+    def savepoint(self, number: int) -> Callable[[], None]:
+        """What takes back all that happens to the trial from now on, until it is written."""
+        trial, changes = copy.deepcopy(self.get_trial(number)), len(self._unwritten)  # Optuna's trials change theirs
+
+        def take_back() -> None:
+            with self._lock:
+                self._set_trial(number, copy.deepcopy(trial))
+                del self._unwritten[changes:]
+
+        return take_back
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """The new trial's number."""

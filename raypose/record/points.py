@@ -1,10 +1,11 @@
 """What a study is given before it draws: the base config, starting points, a grid, others' trials. Runs in: driver."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from raypose.errors import SpecError
+from raypose.record.distinct import Tried, count, whole
 from raypose.record.sampling import grid
 from raypose.record.view import ExperimentView
 from raypose.space.conditions import draw_order, holds
@@ -40,25 +41,63 @@ class Point(TypedDict, total=False):
 
 
 def points(saved: Mapping[str, Any], experiment: Experiment) -> list[Point]:
-    """All that a study is given, in the order of its trials; trial 0 is the base config."""
+    """All that a study is given, in the order of its trials; trial 0 is the base config, and none is there twice."""
     if "points" in saved:
         repeated: list[Point] = saved["points"]
         return repeated
-    given = [saved["base_values"], *experiment.search.start]
+    base, taken = saved["base_values"], saved.get("imported", [])
+    given, tried = [base], tried_by(saved, experiment, [{"given": base}, *taken])
+    for point in _to_try(experiment):
+        values = whole(experiment, point)
+        if values is None:
+            given.append(point)
+        elif values not in tried:
+            given.append(point)
+            tried.add(values)
+    return [*({"given": values} for values in given[: experiment.search.trials]), *taken]
+
+
+def _to_try(experiment: Experiment) -> list[Mapping[str, Value]]:
+    """Starting points, and a grid; what a starting point leaves open is then the grid's."""
+    start: list[Mapping[str, Value]] = list(experiment.search.start)
+    if experiment.search.sampler != "grid":
+        return start
+    every = grid(experiment)
+    return [*(next((each for each in every if _agree(each, point)), point) for point in start), *every]
+
+
+def _agree(point: Mapping[str, Value], given: Mapping[str, Value]) -> bool:
+    return all(name in point and same(point[name], value) for name, value in given.items())
+
+
+def tried_by(saved: Mapping[str, Any], experiment: Experiment, given: Iterable[Point]) -> Tried:
+    """The values of those points that leave nothing open."""
+    tried = Tried(saved["base_values"])
+    for point in given:
+        values = whole(experiment, point["given"])
+        if values is not None:
+            tried.add(values)
+    return tried
+
+
+def own_trials(saved: Mapping[str, Any], experiment: Experiment) -> int:
+    """How many trials there will be beside those taken over: a grid's, or all that are asked for and differ."""
     if experiment.search.sampler == "grid":
-        given += [
-            point for point in grid(experiment) if not any(_is_point(experiment, point, tried) for tried in given)
-        ]
-    return [*({"given": values} for values in given[: experiment.search.trials]), *saved.get("imported", [])]
+        return len(_own(saved, experiment))
+    return different(saved, experiment) or experiment.search.trials
 
 
-def _is_point(experiment: Experiment, point: Mapping[str, Value], tried: Mapping[str, Value]) -> bool:
-    """Whether values that were given, perhaps with more of knobs that do not exist there, are a point of the grid."""
-    return all(
-        key in tried and same(tried[key], value)
-        for name, value in point.items()
-        for key in (name, *experiment.space[name].also)
-    )
+def different(saved: Mapping[str, Any], experiment: Experiment) -> int | None:
+    """How many different trials a search can have beside those it takes over, if these are fewer than it asks for."""
+    if experiment.search.sampler == "grid":
+        return None
+    tried = tried_by(saved, experiment, points(saved, experiment))
+    found = count(experiment, tried, [point["given"] for point in _own(saved, experiment)])
+    return None if found is None or found >= experiment.search.trials else found
+
+
+def _own(saved: Mapping[str, Any], experiment: Experiment) -> list[Point]:
+    return [point for point in points(saved, experiment) if "source" not in point]
 
 
 def copied(saved: Mapping[str, Any], experiment: Experiment) -> dict[int, Path]:

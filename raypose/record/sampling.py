@@ -7,14 +7,12 @@ so no state of it can be lost in a crash, not even between two knobs of a trial.
 import itertools
 import random
 import warnings
-from typing import Any
 
 import optuna
 
 from raypose.record.halving import Halving, Hyperband
 from raypose.record.recent import RecentTPE
 from raypose.space.conditions import draw_order, holds
-from raypose.space.domain import Choice, Domain
 from raypose.space.knobs import Value
 from raypose.space.schema import Experiment
 from raypose.space.sections import Prune
@@ -36,9 +34,18 @@ def sampler(experiment: Experiment, place: str) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed=seed)
 
 
+def only(values: dict[str, Value]) -> optuna.samplers.BaseSampler:
+    """The sampler that draws these."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.PartialFixedSampler(values, optuna.samplers.RandomSampler())
+
+
 def grid(experiment: Experiment) -> list[dict[str, Value]]:
     """All points of the space, without knobs whose condition fails, in a random order that follows from the seed."""
-    axes = [[(name, value) for value in _values(domain)] for name, domain in experiment.space.items()]
+    axes = [
+        [(name, domain.value(index)) for index in range(domain.count or 0)] for name, domain in experiment.space.items()
+    ]
     order = draw_order(experiment.space)
     points = []
     for drawn in map(dict, itertools.product(*axes)):
@@ -50,13 +57,6 @@ def grid(experiment: Experiment) -> list[dict[str, Value]]:
     unique = list({tuple(point.items()): point for point in points}.values())
     random.Random(experiment.search.seed).shuffle(unique)
     return unique
-
-
-def _values(domain: Domain) -> list[Any]:
-    if isinstance(domain, Choice):
-        return list(domain.options)
-    step = domain.step or 1
-    return [domain.low + i * step for i in range(round((domain.high - domain.low) / step) + 1)]
 
 
 def pruner(prune: Prune, epochs: int) -> optuna.pruners.BasePruner:

@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from raypose.errors import DamagedError
-from raypose.record.drawing import drawn_values
+from raypose.record.drawing import Drawing
 from raypose.record.epochs import read_epochs
 from raypose.record.folder import ExperimentFolder
 from raypose.record.halving import Halving
 from raypose.record.memory import StudyMemory
-from raypose.record.points import Point, points
+from raypose.record.points import Point, different, own_trials, points, tried_by
 from raypose.record.requests import is_to_end
-from raypose.record.sampling import pruner, sampler
+from raypose.record.sampling import pruner
 from raypose.record.spent import Meter
 from raypose.record.storage import KeptTrial, is_sound, keep_trial, kept_of
 from raypose.record.view import RETEST, Epoch, ExperimentView, best_epoch
@@ -42,6 +42,7 @@ class Study:
         self.meter = Meter(folder.path, self.experiment.search)
         """The time that its trials take."""
         self._points = points(saved, self.experiment)
+        self._own_trials, self._different = own_trials(saved, self.experiment), different(saved, self.experiment)
         self._key = f"{folder.name}.{saved['uid']}"
         self._own = self.experiment.search.storage == "auto"
         self._several = len(self.experiment.objectives) > 1  # Optuna prunes for one objective only
@@ -54,11 +55,16 @@ class Study:
         self._live: dict[int, optuna.Trial] = {}
         self._attempts_before: dict[int, int] = {}
         trials = self._memory.get_all_trials(self._memory.study, deepcopy=False)
+        tried = tried_by(saved, self.experiment, self._points)
+        for trial in trials:
+            if "values" in trial.user_attrs:
+                tried.add(trial.user_attrs["values"])
+        self._drawing = Drawing(self.experiment, self._study, self._memory, tried)
         self.drawn = len(trials)
         """How many trials the study knows."""
         self._ended = sum(t.state.is_finished() for t in trials)
         self._to_resume = deque(t.number for t in trials if t.state == TrialState.RUNNING)
-        self._views = Views(self._memory, folder, self.experiment, self._key)
+        self._views = Views(self._memory, folder, self.experiment, self._key, saved.get("origin"))
         self._views.changed(range(self.drawn))
         self._to_keep: list[int] = []
         self._lock, self._depth = threading.RLock(), 0  # the threads that show and mirror the study look at it too
@@ -107,8 +113,8 @@ class Study:
         first = self._points[number] if number < len(self._points) else Point()
         with self.together():
             self._enqueue(kept["point"] if kept else first)
-            if trial := self._next():  # it had begun, whatever has been spent since
-                self._drawn(trial)
+            if (next_one := self._next()) is not None:  # it had begun, whatever has been spent since
+                self._drawn(next_one)
             if kept:
                 self.begin_attempt(number, kept["attempts"])
                 for epoch in read_epochs(self.folder.trial(number)):
@@ -122,14 +128,14 @@ class Study:
     @property
     def total(self) -> int:
         """How many trials there will be: where a budget is spent, those that have begun."""
-        return max(self._begun, 1) if self.meter.spent().over else self._wanted
+        if self.meter.spent().over:
+            return max(self._begun, 1)
+        return max(self._wanted, self.drawn)  # a search of an earlier version may have trained some trials twice
 
     @cached_property
     def _wanted(self) -> int:
-        """How many trials the specification asks for, with those that were taken over."""
-        if self.experiment.search.sampler == "grid":
-            return len(self._points)
-        return self.experiment.search.trials + sum("source" in point for point in self._points)
+        """How many trials the specification asks for, and the space holds, with those that were taken over."""
+        return self._own_trials + sum("source" in point for point in self._points)
 
     @property
     def begun(self) -> list[int]:
@@ -156,20 +162,17 @@ class Study:
             if not self._to_resume and self.meter.spent().over and self._begun:
                 self.meter.keep()  # a restore shall hear the same
                 return None
-            trial = self._next()
-            return self._drawn(trial) if trial else None
+            number = self._next()
+            return None if number is None else self._drawn(number)
 
-    def _next(self) -> optuna.Trial | None:
+    def _next(self) -> int | None:
         if self._to_resume:
-            number = self._to_resume.popleft()
-            self._seed(number)
-            return optuna.Trial(self._study, number)
+            return self._to_resume.popleft()
         waiting = self._waiting()
         if not waiting and self.drawn >= self._wanted:
             return None
-        self._seed(waiting[0].number if waiting else self.drawn)
         self.drawn += not waiting
-        return self._study.ask()
+        return self._study.ask().number
 
     @property
     def _begun(self) -> int:
@@ -179,19 +182,15 @@ class Study:
         """What is given and has not begun."""
         return self._memory.get_all_trials(self._memory.study, False, (TrialState.WAITING,))
 
-    def _seed(self, number: int, name: str = "") -> None:
-        """Let what is drawn next follow from the trial and the knob, and not from how many were drawn before."""
-        self._study.sampler = sampler(self.experiment, f"{number}/{name}")
-
-    def _drawn(self, trial: optuna.Trial) -> Trial:
+    def _drawn(self, number: int) -> Trial:
         """Draw what the trial does not have yet."""
-        values = drawn_values(self.experiment, trial, lambda knob: self._seed(trial.number, knob))
+        trial, values = self._drawing.draw(number)
         trial.set_user_attr("values", values)
-        self._live[trial.number] = trial
-        self._to_keep.append(trial.number)
-        self._views.changed([trial.number])
-        self._attempts_before[trial.number] = trial.user_attrs.get("attempts", 0)
-        return Trial(trial.number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
+        self._live[number] = trial
+        self._to_keep.append(number)
+        self._views.changed([number])
+        self._attempts_before[number] = trial.user_attrs.get("attempts", 0)
+        return Trial(number, values, trial.user_attrs.get("seed", self.experiment.search.seed))
 
     def _keep(self, number: int) -> None:
         """Write down beside a trial's epochs what only the database knows."""
@@ -289,7 +288,8 @@ class Study:
         with self._lock:
             trials, ended = self._views.trials(), self._ended
             total, spent = self.total, self.meter.spent()
-        return self._views.experiment(trials, total, ended, spent, worked_on, self._final(worked_on))
+        final = self._final(worked_on)
+        return self._views.experiment(trials, total, ended, spent, worked_on, final, self._different)
 
     def _final(self, worked_on: bool) -> ExperimentView | None:
         final = self.folder.final

@@ -13,6 +13,8 @@ RETEST = "retest.json"
 """In a trial's folder: how its exported weights did when they were tested anew, with the hits on each image."""
 CACHE = "cache.json"
 """In a trial's folder: the file that its images came from, decoded before, or its views of people, and its bytes."""
+RAN_WITH = "ran_with.json"
+"""In a trial's folder: what it was trained with in its last attempt, `auto` being resolved, device, versions."""
 PAGE = "report.html"
 """In an experiment's folder, and among the artifacts of its run: all that it came to."""
 CACHED_VIEWS = "cached_views"
@@ -102,6 +104,8 @@ class ExperimentView:
     `key` is the name and what tells this experiment from others that ever had the same name. `metric` is the first of
     `objectives`, pairs of name and max or min; of two, `front` names the trials that no other one beats in both.
     `final` is the repetition of the best trials over seeds, and `verdict` what came out of it.
+    `origin` is the trial that a single training repeats, or the epoch that it goes on from.
+    `different` is how many different trials there can be beside those taken over, if fewer than search.trials.
     """
 
     name: str
@@ -118,12 +122,21 @@ class ExperimentView:
     final: "ExperimentView | None" = None
     verdict: dict[str, Any] | None = None
     spent: Spent = Spent()
+    different: int | None = None
+    origin: str | None = None
 
     @cached_property
     def best(self) -> TrialView | None:
         """The trial with the largest metric, the earlier one on a tie; None before the first figure that counts."""
         scored = [t for t in self.trials if t.ranks]
         return max(scored, key=lambda t: (t.best, -t.number)) if scored else None
+
+    @property
+    def asked(self) -> int:
+        """How many trials its specification asks for."""
+        search = self.spec["search"]
+        assert isinstance(search, dict)
+        return int(search["trials"])
 
     @property
     def varied(self) -> tuple[str, ...]:

@@ -14,10 +14,16 @@ from raypose.space.schema import Experiment
 
 
 class Views:
-    """What there is to see of the study in `memory`, of an experiment and its `folder`; `key` is the study's name."""
+    """What there is to see of the study in `memory`, of an experiment and its `folder`; `key` is the study's name.
 
-    def __init__(self, memory: StudyMemory, folder: ExperimentFolder, experiment: Experiment, key: str) -> None:
+    `origin` is the trial that a single training repeats, or the epoch that it goes on from.
+    """
+
+    def __init__(
+        self, memory: StudyMemory, folder: ExperimentFolder, experiment: Experiment, key: str, origin: str | None
+    ) -> None:
         self._memory, self._folder, self._experiment, self._key = memory, folder, experiment, key
+        self._origin = origin
         self._spec = experiment.model_dump(mode="json")
         self._trials: list[TrialView] = []
         self._changed: set[int] = set()
@@ -52,6 +58,7 @@ class Views:
         spent: Spent,
         worked_on: bool,
         final: ExperimentView | None,
+        different: int | None,
     ) -> ExperimentView:
         """The experiment with these trials of `total`, of which so many have `ended`, and with its final."""
         objectives, verdict = self._experiment.objectives, self._folder.verdict
@@ -74,4 +81,6 @@ class Views:
             final=final,
             verdict=verdict,
             spent=spent,
+            different=different,
+            origin=self._origin,
         )

@@ -19,6 +19,15 @@ class Choice(Form):
     options: Scalars = Field(alias="choice", title="choice", json_schema_extra={"minItems": 1, "uniqueItems": True})
     """The values: text, numbers, true, false or null."""
 
+    @property
+    def count(self) -> int | None:
+        """How many values there are."""
+        return len(self.options)
+
+    def value(self, index: int) -> Value:
+        """The value of this index."""
+        return self.options[index]
+
     def contains(self, value: Value) -> bool:
         """Whether a sampler could draw this value; true is not the number 1."""
         return any(same(option, value) for option in self.options)

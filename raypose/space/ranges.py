@@ -43,6 +43,17 @@ class Range(Form):
         """Greatest value; an int if the range is one of whole numbers."""
         return self.bounds[1]
 
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None if there is no end of them."""
+        if self.step is None and not self.integer:
+            return None
+        return round((self.high - self.low) / (self.step or 1)) + 1
+
+    def value(self, index: int) -> float:
+        """The value of this index, of a range that has a count."""
+        return self.low + index * (self.step or 1)
+
     def contains(self, value: Value) -> bool:
         """Whether a sampler could draw this value."""
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -135,7 +135,7 @@ class Experiment(Strict):
     def _sampler_fits(cls, search: Search, info: ValidationInfo) -> Search:
         space: dict[str, Domain] = info.data.get("space", {})
         ranges = {name: domain for name, domain in space.items() if not isinstance(domain, Choice)}
-        endless = [name for name, domain in ranges.items() if domain.step is None and not domain.integer]
+        endless = [name for name, domain in ranges.items() if domain.count is None]
         if search.sampler == "grid" and endless:
             refuse([(("sampler",), f"grid tries every value of {endless[0]}; list them with choice, or add a step")])
         if search.sampler == "cmaes" and space and not ranges:

@@ -49,7 +49,7 @@ class Search(Strict):
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     """Who draws: tpe learns from finished trials, random does not, grid tries all, gp and cmaes suit numbers."""
     trials: int = Field(default=12, ge=1, le=MANY)
-    """Number of trials in all; trial 0 is always the base config's own values."""
+    """Number of trials in all, none of them twice; trial 0 is always the base config's own values."""
     hours: float | None = Field(default=None, gt=0, le=MANY, allow_inf_nan=False, examples=[8])
     """Hours after which no more trials begin, over all restores; those that run come to their ends. null: no limit."""
     gpu_hours: float | None = Field(default=None, gt=0, le=MANY, allow_inf_nan=False, examples=[32])

@@ -9,7 +9,8 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from raypose.record.view import Epoch, ExperimentView, TrialView, failed_seeds
+from raypose.record.files import read_whole
+from raypose.record.view import RAN_WITH, Epoch, ExperimentView, TrialView, failed_seeds
 from raypose.tracking.names import legal_metric, plain
 
 _LONGEST_ERROR = 5000  # MLflow cuts a tag at 8000 bytes
@@ -28,9 +29,13 @@ def trial_status(view: ExperimentView, trial: TrialView) -> str:
     return _TRIAL_STATUS.get(trial.state, "RUNNING" if view.state == "running" else "KILLED")
 
 
+BUDGETS = ("search.trials", "search.hours", "search.gpu_hours")
+"""What `raypose extend` changes: MLflow's params cannot change, tags can."""
+
+
 def study_params(view: ExperimentView) -> dict[str, str]:
-    """The specification, with nested keys joined by dots and lists as JSON."""
-    return {legal_metric(key): text for key, text in _flat(view.spec)}
+    """The specification without its budgets, with nested keys joined by dots and lists as JSON."""
+    return {legal_metric(key): text for key, text in _flat(view.spec) if key not in BUDGETS}
 
 
 def _flat(tree: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -49,7 +54,10 @@ def trial_params(trial: TrialView) -> dict[str, str]:
 def study_tags(view: ExperimentView) -> dict[str, str | None]:
     """The parent run's tags."""
     verdict = _verdict(view)
+    budgets = {f"raypose.{key}": text for key, text in _flat(view.spec) if key in BUDGETS and text != plain(None)}
     return {
+        **budgets,
+        "raypose.origin": view.origin,
         "raypose.state": view.state,
         "raypose.best_trial": str(view.best.number) if view.best else None,
         "raypose.front": ", ".join(map(str, view.front)) or None,
@@ -64,7 +72,9 @@ def _verdict(view: ExperimentView) -> dict[str, Any] | None:
 
 def trial_tags(trial: TrialView) -> dict[str, str | None]:
     """A trial's tags; None where the tag shall not be there."""
+    how: dict[str, object] = read_whole(trial.folder / RAN_WITH) or {}
     return {
+        **{f"raypose.{key}": plain(value) for key, value in how.items()},
         "raypose.state": trial.state,
         "raypose.attempts": str(trial.attempts),
         "raypose.seed": str(trial.seed),

@@ -3,6 +3,7 @@
 import ctypes
 import glob
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,12 +24,14 @@ _STOPPERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_S = 5.0
 _START_S = 120.0
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_MARK = "x-raypose"  # a header of all replies: what answers at a port may be another server that was quicker
 
 
 def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
     """Run MLflow's UI until SIGINT, SIGTERM or SIGHUP, and return 0; of a tracking server only say where it is.
 
-    Takes a free port if `port` is taken. Must be called in the main thread, as it handles signals.
+    Takes a free port if `port` is taken, or is while the server starts. Must be called in the main thread, as it
+    handles signals.
 
     Raises:
         InputError: the store's database does not exist, or is damaged.
@@ -51,31 +54,35 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 5000) -> int:
 
 
 def _run(store: Store, host: str, port: int, stopped: list[int]) -> int:
+    mark = secrets.token_hex(8)
     with tempfile.TemporaryFile("w+") as output:
-        server = _start(store, host, port, output)
+        server = _start(store, host, port, mark, output)
         try:
             ready, deadline = False, time.monotonic() + _START_S
             while not stopped and server.poll() is None and (ready or time.monotonic() < deadline):
-                if not ready and _answers(host, port):
+                if not ready and _answers(host, port, mark):
                     ready = True
                     print(f"MLflow: http://{host}:{port}  (Ctrl-C ends it)", flush=True)
                     print(*links(f"http://{host}:{port}"), sep="\n", flush=True)
                 time.sleep(0.2)
         finally:
             _end(server)
-        if not stopped:
+        if stopped:
+            return 0
+        free = _free_port(host, port)
+        if ready or free == port:
             output.seek(0)
             raise WorkError(f"MLflow's server did not stay up: {' | '.join(output.read().splitlines()[-3:])}")
-    return 0
+    return _run(store, host, free, stopped)  # somebody else took the port in the seconds until it would listen
 
 
-def _start(store: Store, host: str, port: int, output: IO[str]) -> subprocess.Popen[str]:
+def _start(store: Store, host: str, port: int, mark: str, output: IO[str]) -> subprocess.Popen[str]:
     """One worker, no job runner, in a process group of its own, so that one signal reaches all of it."""
     hosts = sorted({"localhost", "127.0.0.1", "[::1]", host})
     # Artifacts of our runs have file:// addresses, which the server opens itself; the destination only keeps those of
     # experiments that are made in the UI out of the current directory.
     artifacts = ["--artifacts-destination", store.artifact_root.as_uri()] if store.artifact_root else []
-    listen = ["--host", host, "--port", str(port), "--workers", "1"]
+    listen = ["--host", host, "--port", str(port), "--workers", "1", "--uvicorn-opts", f"--header {_MARK}:{mark}"]
     # With any port, as an SSH tunnel may end at another one. MLflow takes them for patterns, in which [ is special.
     allowed = ["--allowed-hosts", ",".join([*hosts, *(f"{glob.escape(name)}:*" for name in hosts)])]
     # The URI may hold a password: not on the command line, where every user of the machine could read it.
@@ -138,9 +145,10 @@ def _free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(host: str, port: int, mark: str) -> bool:
+    """Is it the server with this mark that answers?"""
     try:
         with loopback().open(f"http://{host}:{port}/health", timeout=2) as reply:
-            return bool(reply.status == 200)
+            return bool(reply.status == 200 and reply.headers[_MARK] == mark)
     except (URLError, HTTPException, OSError):  # not up yet
         return False

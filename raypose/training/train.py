@@ -11,7 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
 from raypose.record.epochs import last_whole
-from raypose.record.view import CACHED_VIEWS
+from raypose.record.files import write_json
+from raypose.record.view import CACHED_VIEWS, RAN_WITH
 from raypose.space.run import Run
 from raypose.training.cache import add_cache
 from raypose.training.checkpoint import bare_model
@@ -24,6 +25,7 @@ from raypose.training.hooks import BuffersHook, EpochHook, Report, SeedHook, Unr
 from raypose.training.memory import describe, fitting, is_out_of_memory, keep_freed, release, split
 from raypose.training.model import build_model
 from raypose.training.pause import Paused, PauseHook
+from raypose.training.ran_with import ran_with
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
 from raypose.training.views import add_views
@@ -114,5 +116,6 @@ def _train_until(end: int, run: Run, report: Report, asked_to_pause: Callable[[]
             runner.register_hook(hook)
         if is_main_process():
             plain.dump(run.folder / "config.py")
+            write_json(run.folder / RAN_WITH, ran_with(config, run))
         runner.train()
     return ending.stopped

@@ -38,26 +38,28 @@ class Estimate:
         return f"{said} ({self.at_once} at once; {self.epoch_s:.1f} s an epoch on this machine's {self.device})"
 
 
-def estimate(experiment: Experiment, pace: Mapping[str, Any], full_epochs: int, at_once: int | None = None) -> Estimate:
-    """What a search will take where an epoch takes as long as in `pace`; `at_once` trials, or as many as fit here."""
-    search, train, final = experiment.search, experiment.train, experiment.final
+def estimate(
+    experiment: Experiment, trials: int, pace: Mapping[str, Any], full_epochs: int, at_once: int | None = None
+) -> Estimate:
+    """What a search of so many `trials` will take where an epoch takes as long as in `pace`.
+
+    They run `at_once`, or as many as fit here.
+    """
+    train, final = experiment.train, experiment.final
     lanes = at_once or lanes_here(experiment, pace["gpus"])
     gpus = _gpus_a_worker(experiment, pace["gpus"]) * experiment.resources.workers
-    others = search.trials - 1
-    epochs = train.epochs + others * expected_epochs(experiment.prune, train.epochs)
-    hours, most = (
-        n * pace["epoch_s"] / min(lanes, search.trials) / HOUR for n in (epochs, search.trials * train.epochs)
-    )
+    epochs = train.epochs + (trials - 1) * expected_epochs(experiment.prune, train.epochs)
+    hours, most = (n * pace["epoch_s"] / min(lanes, trials) / HOUR for n in (epochs, trials * train.epochs))
     whole = full_epochs if train.schedule == "full" else train.epochs
     again = (final.top + 1) * final.seeds if final else 0
     return Estimate(
         epoch_s=pace["epoch_s"],
         device=pace["device"],
-        at_once=min(lanes, search.trials),
+        at_once=min(lanes, trials),
         epochs=epochs,
         hours=hours,
         most_hours=most,
-        gpu_hours=hours * min(lanes, search.trials) * gpus,
+        gpu_hours=hours * min(lanes, trials) * gpus,
         final_hours=again * whole * pace["epoch_s"] / lanes / HOUR,
     )
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from raypose.datasets.mpii import Report
 from raypose.errors import DataError, NoSpaceError, ResourceError, SpecError, WeightsError
+from raypose.record.distinct import no_more
 from raypose.record.files import is_full_disk
 from raypose.record.folder import ExperimentFolder, check_name, create_experiment, find_experiment
 from raypose.record.mend import mended
 from raypose.record.origin import Origin, begin_from
-from raypose.record.points import copied, imported
+from raypose.record.points import copied, different, imported, own_trials
 from raypose.record.requests import forget_stop
 from raypose.record.storage import check_storage
 from raypose.record.study import Study, read_view
@@ -79,12 +80,15 @@ def start(
         saved["origin"] = str(origin.epoch.folder) if origin.epoch else origin.name
     if other:
         saved["imported"] = imported(experiment, report.digest, read_view(other), other.saved["data"]["digest"])
+    trials = own_trials(saved, experiment)
+    if (most := different(saved, experiment)) is not None:
+        screen.say(no_more(most, experiment.search.trials))
     screen.say("starting Ray")
     with cluster(address):
-        room = _room(experiment, experiment.search.trials)
+        room = _room(experiment, trials)
         saved["on_gpus"] = room.gpus_per_worker > 0
         if found["pace"]:
-            took = estimate(experiment, found["pace"], found["full_epochs"], room.lanes)
+            took = estimate(experiment, trials, found["pace"], found["full_epochs"], room.lanes)
             screen.say(f"estimate: {took.text()}")
         begin = partial(begin_from, origin) if origin and origin.epoch else None
         folder = create_experiment(mlruns, name, stem, saved, copied(saved, experiment), begin)

@@ -8,6 +8,7 @@ from typing import Any
 
 from raypose.errors import SpecError
 from raypose.record.folder import ExperimentFolder
+from raypose.record.points import different, own_trials
 from raypose.record.study import Study
 from raypose.space.schema import Experiment
 from raypose.space.trial import Trial
@@ -42,14 +43,18 @@ def plan(experiment: Experiment, numbers: Sequence[int], curves: bool, screen: S
         plans = ask("plan.plan_trials", base, runs)
         frozen = ask("plan.plan_freeze", base, freeze_choices(experiment))
         schedules = [ask("lr_curve.lr_curves", run) for run in runs] if curves else []
+    saved = {"base_values": found["values"]}
+    trials = own_trials(saved, experiment)
     return {
         "data": asdict(report),
         "trust_config": experiment.trust_config,
         "base_values": found["values"],
+        "total": trials,
+        "different": different(saved, experiment),
         "freeze": frozen,
         "trials": [{"number": t.number, "values": t.values, **p} for t, p in zip(drawn, plans, strict=True)],
         "schedules": schedules,
-        "estimate": asdict(estimate(experiment, pace, found["full_epochs"])) if pace else None,
+        "estimate": asdict(estimate(experiment, trials, pace, found["full_epochs"])) if pace else None,
     }
 
 

@@ -39,13 +39,15 @@ SPEC: dict[str, Any] = {
     "prune": {"pruner": "asha", "min_epochs": 1, "reduction": 2},
     "train": {"epochs": EPOCHS},
 }
+FEW: dict[str, Any] = {**SPEC, "space": {"lr": {"choice": [1e-3, 4e-3, 1e-2]}, "freeze": {"choice": ["none", "stem"]}}}
+"""The same over six points, of which samplers would try some twice."""
 FAILS = 5  # this trial fails in its second epoch
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
 
-def make(root: Path) -> ExperimentFolder:
+def make(root: Path, spec: dict[str, Any] = SPEC) -> ExperimentFolder:
     """An experiment that nobody has worked on."""
-    experiment = parse_spec(SPEC).model_dump(mode="json")
+    experiment = parse_spec(spec).model_dump(mode="json")
     base_values = {"lr": 4e-3, "freeze": "none"}
     saved = {"uid": "a1b2", "experiment": experiment, "base_values": base_values, "data": {"digest": "da7a"}}
     return create_experiment(root, "exp", "", saved)

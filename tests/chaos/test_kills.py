@@ -12,7 +12,7 @@ from raypose.record.folder import ExperimentFolder
 from raypose.record.study import read_view
 from raypose.tracking.client import connect
 from raypose.tracking.store import open_store
-from tests.chaos.simulation import drive, killed, left_over, make, story, violations
+from tests.chaos.simulation import FEW, drive, killed, left_over, make, story, violations
 
 EXPERIMENTS, LONGEST = 8, 60
 
@@ -28,15 +28,19 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def unbroken(place: Path) -> list[tuple[object, ...]]:
     """How the experiment ends when nobody disturbs it."""
-    folder = make(place / "unbroken")
+    return undisturbed(make(place / "unbroken"))
+
+
+def undisturbed(folder: ExperimentFolder) -> list[tuple[object, ...]]:
+    """How an experiment ends when nobody disturbs it."""
     assert killed(lambda: drive(folder, None), None) == 0
     return story(read_view(folder))
 
 
-def kill_until_it_ends(root: Path, seed: int, longest: int, with_mlflow: bool) -> int:
+def kill_until_it_ends(folder: ExperimentFolder, seed: int, longest: int, with_mlflow: bool) -> int:
     """Kill and restore at random changes until one run comes through; how many kills that took."""
     draw, kills = random.Random(seed), 0
-    folder, store = make(root), open_store(root) if with_mlflow else None
+    store = open_store(folder.mlruns) if with_mlflow else None
     if store:  # made beforehand: its making, which takes longest, has tests of its own
         killed(lambda: connect(store) and None, None)
     while (code := killed(lambda: drive(folder, store), draw.randint(1, longest))) is None:
@@ -52,8 +56,8 @@ def check(place: Path, seeds: range, with_mlflow: bool, unbroken: list[tuple[obj
     kills = []
     for seed in seeds:
         root = place / f"{seed}-{with_mlflow}"
-        kills.append(kill_until_it_ends(root, seed, LONGEST, with_mlflow))
-        folder = ExperimentFolder(root / "experiments" / "exp")
+        folder = make(root)
+        kills.append(kill_until_it_ends(folder, seed, LONGEST, with_mlflow))
         view = read_view(folder)
         assert story(view) == unbroken and view.state == "finished", seed
         assert left_over(folder) == [], seed
@@ -81,6 +85,15 @@ def test_killed_a_hundred_times_they_end_as_if_nothing_had_happened(
     place: Path, unbroken: list[tuple[object, ...]]
 ) -> None:
     assert sum(check(place, range(8), False, unbroken)) >= 100
+
+
+def test_killed_while_points_are_drawn_again_they_end_with_the_same(place: Path) -> None:
+    unbroken = undisturbed(make(place / "few-unbroken", FEW))
+    assert len({str(trial[2]) for trial in unbroken}) == len(unbroken) == 6
+    folder = make(place / "few", FEW)
+    assert kill_until_it_ends(folder, 0, LONGEST, with_mlflow=False) >= 10
+    view = read_view(folder)
+    assert story(view) == unbroken and (view.state, view.total) == ("finished", 6)
 
 
 @pytest.mark.chaos

@@ -161,6 +161,8 @@ def test_a_single_training_ends_with_its_figure_and_how_it_goes_on() -> None:
     assert summary(alone).splitlines() == [
         *("PCK 50.00, in epoch 2 of 2", "  lr 0.001", "  checkpoint: e2", f"  {longer}")
     ]
+    repeated = summary(replace(alone, origin="lr-1/6")).splitlines()
+    assert repeated == [*summary(alone).splitlines()[:2], "  begun from lr-1/6", *summary(alone).splitlines()[2:]]
     assert row(text(trial_table(alone)), "0")[0] == "0"
     stopped = replace(alone, trials=(trial(0, (40.0,), state="running"),))
     assert summary(stopped).endswith("checkpoint: e1")

@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from raypose.record.files import write_json
+from raypose.record.view import RAN_WITH, ExperimentView
 from raypose.tracking.client import connect
 from raypose.tracking.mirror import STUDY, Mirror
 from raypose.tracking.report import keep_report
@@ -142,6 +144,36 @@ def test_a_trial_on_cached_views_is_tagged(store: Store, client: MlflowClient, r
     runs = Mirror(store).sync(record.become("running"))
     tags = [client.get_run(runs[number]).data.tags for number in (drawn, viewed)]
     assert "raypose.cached_views" not in tags[0] and tags[1]["raypose.cached_views"] == "2"
+
+
+def test_a_trial_is_tagged_with_what_it_was_trained_by(store: Store, client: MlflowClient, record: Record) -> None:
+    number = record.begin({"lr": 0.01})
+    record.epoch(number, 0.5)
+    how = {"channels_last": False, "fused": True, "device": "NVIDIA H100", "torch": "2.13.0", "cuda": "13.0"}
+    write_json(record.view.trials[number].folder / RAN_WITH, how)
+    mirror = Mirror(store)
+    run_id = mirror.sync(record.view)[number]
+    tags = client.get_run(run_id).data.tags
+    assert (tags["raypose.channels_last"], tags["raypose.fused"]) == ("false", "true")
+    assert tags["raypose.device"] == "NVIDIA H100" and tags["raypose.cuda"] == "13.0"
+    write_json(record.view.trials[number].folder / RAN_WITH, {**how, "device": "NVIDIA A100"})  # restored elsewhere
+    record.epoch(number, 0.6)
+    mirror.sync(record.view)
+    assert client.get_run(run_id).data.tags["raypose.device"] == "NVIDIA A100"
+
+
+def test_budgets_are_told_as_they_are_after_an_extension(store: Store, client: MlflowClient, record: Record) -> None:
+    def searching(**search: int | None) -> ExperimentView:
+        return replace(record.view, spec={**record.view.spec, "search": {"sampler": "tpe", **search}}, origin="lr-1/6")
+
+    mirror = Mirror(store)
+    mirror.sync(searching(trials=5, hours=None))
+    mirror.sync(searching(trials=8, hours=2))
+    run = parent_of(client, record.view.name)
+    assert not [key for key in run.data.params if key in ("search.trials", "search.hours")]
+    assert run.data.params["search.sampler"] == "tpe"
+    assert (run.data.tags["raypose.search.trials"], run.data.tags["raypose.search.hours"]) == ("8", "2")
+    assert run.data.tags["raypose.origin"] == "lr-1/6"
 
 
 def test_numbers_that_are_none_are_left_out(store: Store, record: Record, points: Points) -> None:

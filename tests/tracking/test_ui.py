@@ -168,6 +168,22 @@ def test_a_taken_port_is_avoided_and_a_stop_while_starting_is_heard(
         assert not Path(f"/proc/{child}").exists()
 
 
+def test_two_that_start_at_once_on_one_port_both_serve_each_at_its_own(
+    ui: Callable[[int], subprocess.Popen[str]], store: Store
+) -> None:
+    connect(store)
+    port = free_port()
+    both = [ui(port), ui(port)]
+    said = [process.stdout.readline() for process in both if process.stdout]
+    assert all(line.startswith("MLflow: http://127.0.0.1:") for line in said), said
+    addresses = [line.split()[1] for line in said]
+    assert len(set(addresses)) == 2 and f"http://127.0.0.1:{port}" in addresses
+    for process, address in zip(both, addresses, strict=True):
+        assert b"<html" in urlopen(f"{address}/").read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, "one is not the other's"
+
+
 def test_a_server_elsewhere_is_only_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert serve(Store("https://me:secret@mlflow.lab/base", None)) == 0
     assert capsys.readouterr().out == "MLflow runs at https://mlflow.lab/base\n"

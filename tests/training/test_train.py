@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,7 +130,19 @@ def test_only_last_and_best_keep_weights(whole: tuple[Run, Told]) -> None:
     assert told.with_weights == [[1], [1, 2], [1, 2, 3]]  # nothing goes before its successor is reported
     assert [e.has_weights for e in read_epochs(run.folder)] == [True, False, True]
     assert [f.name for f in (run.folder / "epoch_0002").iterdir()] == ["meta.json"]
-    assert sorted(f.name for f in run.folder.iterdir()) == ["config.py", "cost.json", *told.folders, "train.log"]
+    assert sorted(f.name for f in run.folder.iterdir()) == [
+        *("config.py", "cost.json", *told.folders, "ran_with.json", "train.log")
+    ]
+    how = read_json(run.folder / "ran_with.json")
+    assert how.pop("device") and how == {
+        "channels_last": run.channels_last,
+        "fused": True,
+        "amp": False,
+        "transforms": "fast",
+        "workers": 1,
+        "torch": torch.__version__,
+        "mmpose": version("mmpose"),
+    }
 
 
 def test_resume_equals_an_uninterrupted_training(whole: tuple[Run, Told], tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_pruning_spares_epochs(pruner: Any, epochs: int, expected: float) -> Non
 
 def test_a_search_on_gpus_with_its_final() -> None:
     wanted = {"resources": {"workers": 2, "gpus_per_worker": 1}, "final": {"top": 3, "seeds": 3}}
-    found = estimate(experiment(search={"trials": 8}, prune={"pruner": "none"}, **wanted), EIGHT_GPUS, full_epochs=420)
+    found = estimate(experiment(prune={"pruner": "none"}, **wanted), 8, EIGHT_GPUS, full_epochs=420)
     assert found.at_once == 4 and found.epochs == 48
     assert found.hours == found.most_hours == pytest.approx(48 * 10 / 4 / 3600)
     assert found.gpu_hours == pytest.approx(48 * 10 * 2 / 3600)
@@ -45,11 +45,11 @@ def test_a_search_on_gpus_with_its_final() -> None:
 
 def test_a_final_of_a_full_schedule_takes_all_of_its_epochs() -> None:
     full = experiment(train={"epochs": 6, "schedule": "full"}, final={"top": 1, "seeds": 1})
-    assert estimate(full, CPU, full_epochs=420, at_once=1).final_hours == pytest.approx(2 * 420 * 10 / 3600)
+    assert estimate(full, 12, CPU, full_epochs=420, at_once=1).final_hours == pytest.approx(2 * 420 * 10 / 3600)
 
 
 def test_no_more_trials_at_once_than_there_are() -> None:
-    found = estimate(experiment(search={"trials": 1}), CPU, full_epochs=420, at_once=4)
+    found = estimate(experiment(), 1, CPU, full_epochs=420, at_once=4)
     assert found.at_once == 1 and found.hours == found.most_hours == pytest.approx(60 / 3600)
     assert lanes_here(experiment(resources={"concurrent_trials": 3}), gpus=0) == 3
     assert lanes_here(experiment(resources={"gpus_per_worker": 0.5}), gpus=2) == 4
