@@ -22,10 +22,14 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LONGEST = ("tuning", "training", "tracking", "cli", "bench")
+"""Folders whose files take longest, in this order: what is short comes last and lets both processes end together."""
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together, as they share trainings; so do those that start Ray, the longest, which begin."""
-    items.sort(key=lambda item: item.path.parent.name != "tuning")
+    """A file's tests stay together, as they share trainings; so do all those that start Ray, which share a search."""
+    folders = {item: item.path.parent.name for item in items}
+    items.sort(key=lambda item: LONGEST.index(folders[item]) if folders[item] in LONGEST else len(LONGEST))
     for item in items:
-        with_ray = item.path.parent.name == "tuning"
-        item.add_marker(pytest.mark.xdist_group("ray" if with_ray else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("ray" if folders[item] == "tuning" else str(item.path)))
