@@ -30,7 +30,7 @@ LONGEST = ("tuning", "training", "tracking", "cli", "bench")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that start Ray begin, as they take longest and are one group."""
-    folders = [*LONGEST, *{item.path.parent.name for item in items}]
+    folders = [*LONGEST, *(item.path.parent.name for item in items)]  # both processes have to find the same order
     items.sort(key=lambda item: folders.index(item.path.parent.name))
 
 
