@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from raypose.record.folder import ExperimentFolder
+
 SPEC = """
 model: rtmpose-n
 weights: none
@@ -44,6 +46,12 @@ class Home:
                 command, cwd=self.path, stdout=out, stderr=subprocess.STDOUT, text=True, env=environment
             )
 
+    def verb(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a verb, once it has ended."""
+        command = [sys.executable, "-m", "raypose", *arguments]
+        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, timeout=START_S, check=False)
+        return done.returncode, done.stdout + done.stderr
+
     def fault_environment(self) -> dict[str, str]:
         """What gives the faults so far to the processes that are started with it."""
         rules = self.path / "faults.json"
@@ -57,6 +65,10 @@ class Home:
         self.faults.append({"act": act, "event": event, "match": match, "nth": nth, "marker": str(marker), **more})
         return marker
 
+    def slow(self, after: Path, until: Path) -> Path:
+        """A fault that lets the first worker open an image in half a second, between the births of these two files."""
+        return self.fault("slow", "open", "/images/", env={"RANK": "0"}, after=str(after), until=str(until))
+
     def tune(self, *options: str) -> subprocess.Popen[str]:
         """A search by the name of `exp`."""
         return self.start("tune", "lr.yaml", "--name", "exp", "--data", str(self.data), *options)
@@ -67,6 +79,10 @@ class Home:
         done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=True)
         view: dict[str, Any] = json.loads(done.stdout)
         return view
+
+    def folder(self, name: str = "exp") -> ExperimentFolder:
+        """An experiment's."""
+        return ExperimentFolder(self.path / "mlruns" / "experiments" / name)
 
     def epochs(self) -> list[Path]:
         """The folders of all committed epochs."""

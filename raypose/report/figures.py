@@ -9,7 +9,6 @@ from itertools import combinations
 import optuna
 import plotly.graph_objects as go
 from optuna import visualization
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from raypose.record.view import ExperimentView, TrialView
 from raypose.report.study import best_figure, memory_study
@@ -56,6 +55,8 @@ class Explored:
         trials = [trial for trial in self.trials if all(name in trial.values for name in knobs)]
         if not knobs or len(trials) < LEAST or len({trial.best for trial in trials}) < 2:
             return {}
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # here: a second for its forest
+
         return get_param_importances(self.thinned(MOST), evaluator=FanovaImportanceEvaluator(seed=0), params=knobs)
 
     def thinned(self, most: int) -> optuna.Study:

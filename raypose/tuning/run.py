@@ -20,7 +20,8 @@ from raypose.space.trial import Trial
 from raypose.tuning.broker import Broker
 from raypose.tuning.cluster import Capacity
 from raypose.tuning.lane import keep_lane
-from raypose.tuning.search import StudyScheduler, StudySearcher, relay
+from raypose.tuning.relay import relay
+from raypose.tuning.search import StudyScheduler, StudySearcher
 
 CALLS, CALLS_A_LANE = 1000, 8
 """Calls to the broker that may wait at once: a lane's for a trial, verdict or end, its trial's for messages, and those

@@ -1,7 +1,4 @@
-"""Ray Tune's searcher, scheduler and trial function, all thin over the experiment's study and the broker.
-
-Runs in: driver; `relay` in a trial's own light process.
-"""
+"""Ray Tune's searcher and scheduler, thin over the experiment's study and the broker. Runs in: driver."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -22,19 +17,6 @@ from raypose.record.view import Epoch
 from raypose.space.trial import Trial
 
 NETWORK_DISK_S = 60.0
-
-
-def relay(config: dict[str, Any]) -> None:
-    """One Tune trial: give the job to a lane, and pass what it says on to Tune, message by message."""
-    broker, number = config["broker"], config["number"]
-    ray.get(broker.submit.remote(number, config["run"]))
-    heard = 0
-    while True:
-        for message in ray.get(broker.messages.remote(number, heard)):
-            heard += 1
-            tune.report({"number": number, **message})
-            if message["kind"] in ("end", "abort"):
-                return
 
 
 class StudySearcher(Searcher):

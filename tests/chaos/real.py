@@ -78,10 +78,6 @@ class Chaos(Home):
         self.wait_for(lambda: self.processes(title), driver)
         os.kill(self.processes(title)[0], signal.SIGKILL)
 
-    def folder(self) -> ExperimentFolder:
-        """The experiment's."""
-        return ExperimentFolder(self.path / "mlruns" / "experiments" / "exp")
-
     def gone(self) -> bool:
         """Whether no process of it is left, but for one that Ray keeps for all of a cluster once a job has begun."""
         deadline = time.monotonic() + 60

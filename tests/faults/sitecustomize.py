@@ -2,7 +2,8 @@
 
 RAYPOSE_FAULTS names a file with a JSON list of rules. A rule counts the audit events named `event` whose arguments
 match `match` in processes whose environment has `env`, and at the `nth` of them it acts, once in all processes
-together: `marker` is the file that says so. The product knows nothing of this.
+together: `marker` is the file that says so. A rule that is `slow` delays each of them, from when `after` exists until
+`until` does. The product knows nothing of this.
 """
 
 import json
@@ -10,7 +11,10 @@ import os
 import re
 import signal
 import sys
+import time
 from typing import Any
+
+SLOW_S = 0.5
 
 
 def _act(rule: dict[str, Any], arguments: tuple[Any, ...]) -> None:
@@ -36,6 +40,12 @@ def _act(rule: dict[str, Any], arguments: tuple[Any, ...]) -> None:
             raise ValueError(act)
 
 
+def _delay(rule: dict[str, Any]) -> None:
+    if os.path.exists(rule["after"]) and not os.path.exists(rule["until"]):
+        os.close(os.open(rule["marker"], os.O_CREAT))
+        time.sleep(SLOW_S)
+
+
 def _watch(rules: list[dict[str, Any]]) -> None:
     left = [rule.get("nth", 1) for rule in rules]
     patterns = [re.compile(rule["match"]) for rule in rules]
@@ -44,7 +54,11 @@ def _watch(rules: list[dict[str, Any]]) -> None:
         for i, rule in enumerate(rules):
             if event != rule["event"] or left[i] <= 0 or not patterns[i].search(" ".join(map(str, arguments))):
                 continue
-            if all(os.environ.get(key) == value for key, value in rule.get("env", {}).items()):
+            if not all(os.environ.get(key) == value for key, value in rule.get("env", {}).items()):
+                continue
+            if rule["act"] == "slow":
+                _delay(rule)
+            else:
                 left[i] -= 1
                 if left[i] == 0:
                     _act(rule, arguments)

@@ -68,13 +68,17 @@ def until(condition: Callable[[], object], seconds: float = 100) -> None:
         time.sleep(0.1)
 
 
+def started_ui(store: Store, port: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SERVE, store.uri, str(store.artifact_root), str(port)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+
+
 @pytest.fixture
 def ui(store: Store) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(port: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", SERVE, store.uri, str(store.artifact_root), str(port)]
-        started.append(subprocess.Popen(command, text=True, stdout=subprocess.PIPE))
+        started.append(started_ui(store, port))
         return started[-1]
 
     yield start
@@ -201,12 +205,20 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
         serve(Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not show a process's environment")
-def test_the_assistant_of_mlflow_runs_no_command_here(ui: Callable[[int], subprocess.Popen[str]], store: Store) -> None:
+@pytest.fixture(scope="module")
+def serving(store: Store) -> Iterator[subprocess.Popen[str]]:
+    """One that answers, until the last test kills it."""
     connect(store)
-    process = ui(free_port())
+    process = started_ui(store, free_port())
     assert process.stdout and process.stdout.readline().startswith("MLflow: ")
-    server = family(process.pid)[-1]
+    yield process
+    process.terminate()
+    process.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not show a process's environment")
+def test_the_assistant_of_mlflow_runs_no_command_here(serving: subprocess.Popen[str]) -> None:
+    server = family(serving.pid)[-1]
     lines = Path(f"/proc/{server}/environ").read_text().rstrip("\0").split("\0")
     asked = "from mlflow.assistant.providers.base import assistant_sandbox_enabled as on; print(on())"
     command = [sys.executable, "-W", "ignore", "-c", asked]
@@ -215,14 +227,11 @@ def test_the_assistant_of_mlflow_runs_no_command_here(ui: Callable[[int], subpro
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
-def test_a_ui_that_is_killed_takes_its_server_along(ui: Callable[[int], subprocess.Popen[str]], store: Store) -> None:
-    connect(store)
-    process = ui(free_port())
-    assert process.stdout and process.stdout.readline().startswith("MLflow: ")
-    everyone = family(process.pid)
+def test_a_ui_that_is_killed_takes_its_server_along(serving: subprocess.Popen[str]) -> None:
+    everyone = family(serving.pid)
     assert len(everyone) >= 3
-    process.kill()
-    process.wait()
+    serving.kill()
+    serving.wait()
     until(lambda: not any(_is_alive(pid) for pid in everyone), 30)
 
 

@@ -1,18 +1,22 @@
 """The knob `unfreeze.at`: frozen for the first part of the training, learning in the rest, through faults as well."""
 
 import dataclasses
-import json
+import gc
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from mmpose.models import TopdownPoseEstimator
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, distributed
 
+from raypose.errors import WorkError
 from raypose.record.epochs import read_epochs, read_json
 from raypose.space.run import Run
 from raypose.training.base import base_config
@@ -144,47 +148,36 @@ def test_a_schedule_by_epochs_reaches_what_begins_to_learn(make_run: MakeRun, st
     assert set(watch.rates[2].values()) == {1e-3}
 
 
-RANK = """
-import dataclasses, datetime, gc, json, sys
-import torch
-from torch import distributed
-import raypose.training
-from mmpose.models import TopdownPoseEstimator
-from pathlib import Path
-from raypose.errors import WorkError
-from raypose.space.run import Run
-from raypose.training.train import train
+def rank_of_two(rank: int, run: Run, heard: Connection) -> None:
+    """Three attempts, of which each says how it ended; the second worker's memory holds four people at most."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    os.chdir(run.folder.parent)
+    loss, attempt = TopdownPoseEstimator.loss, ""
 
-rank, values = int(sys.argv[1]), json.loads(sys.argv[2])
-run = Run(**{**values, "data": Path(values["data"]), "folder": Path(values["folder"])})
-torch.set_num_threads(1)
-loss = TopdownPoseEstimator.loss
+    def limited(self: Any, inputs: Tensor, samples: Any) -> Any:
+        if rank == 1 and len(inputs) > 4:
+            raise torch.OutOfMemoryError("not here")
+        if rank == 1 and attempt == "drift":
+            self.backbone.stem[1].bn.running_mean += 1
+        return loss(self, inputs, samples)
 
-def limited(self, inputs, samples):
-    if rank == 1 and len(inputs) > 4:
-        raise torch.OutOfMemoryError("not here")
-    if rank == 1 and attempt == "drift":
-        self.backbone.stem[1].bn.running_mean += 1
-    return loss(self, inputs, samples)
-
-TopdownPoseEstimator.loss = limited
-for attempt in ("first", "second", "drift"):
-    if attempt == "drift":
-        run = dataclasses.replace(run, folder=Path(f"{run.folder}-again"), batch_size=4, epochs=1)
-    group = dict(init_method=f"file://{run.folder}-{attempt}", timeout=datetime.timedelta(seconds=200))
-    distributed.init_process_group("gloo", rank=rank, world_size=2, **group)
-    try:
-        train(run, lambda metrics, folder: False)
-        print(attempt)
-    except torch.OutOfMemoryError as fault:
-        print("out of memory")
-    except RuntimeError as fault:
-        print("lost the other")
-    except WorkError as fault:
-        print("moved")
-    gc.collect()  # as long as the training's model lives, so does its group
-    distributed.destroy_process_group()
-"""
+    TopdownPoseEstimator.loss = limited
+    for attempt in ("first", "second", "drift"):
+        if attempt == "drift":
+            run = dataclasses.replace(run, folder=Path(f"{run.folder}-again"), batch_size=4, epochs=1)
+        group = {"init_method": f"file://{run.folder}-{attempt}", "timeout": timedelta(seconds=200)}
+        distributed.init_process_group("gloo", rank=rank, world_size=2, **group)
+        try:
+            train(run, lambda metrics, folder: False)
+            heard.send(attempt)
+        except torch.OutOfMemoryError:
+            heard.send("out of memory")
+        except RuntimeError:
+            heard.send("lost the other")
+        except WorkError:
+            heard.send("moved")
+        gc.collect()  # as long as the training's model lives, so does its group
+        distributed.destroy_process_group()
 
 
 def test_two_workers(make_run: MakeRun, start: Path) -> None:
@@ -193,20 +186,14 @@ def test_two_workers(make_run: MakeRun, start: Path) -> None:
     In another training a frozen tensor moves on the second worker: both hear of it.
     """
     run = make_run(HALF, weights=str(start), epochs=2, batch_size=6, workers=2, metric="lr")  # epoch 1 is the best
-    plain = json.dumps({**dataclasses.asdict(run), "data": str(run.data), "folder": str(run.folder)})
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", RANK, str(rank), plain],
-            cwd=run.folder.parent,
-            env={**os.environ, "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [rank.communicate(timeout=250)[0].splitlines() for rank in ranks]
-    words = {"lost the other", "out of memory", "first", "second", "drift", "moved"}
-    heard = [[line for line in lines if line in words] for lines in said]
+    fork, ends = multiprocessing.get_context("fork"), [multiprocessing.Pipe(duplex=False) for _ in range(2)]
+    ranks = [fork.Process(target=rank_of_two, args=(rank, run, ends[rank][1])) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(250)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    heard = [[end.recv() for _ in range(3)] for end, _ in ends]
     assert heard == [["lost the other", "second", "moved"], ["out of memory", "second", "moved"]]
     assert not list(run.folder.parent.glob(".dist_test")), "results went through files, which two machines do not share"
     assert read_json(run.folder / KEPT) == {"batch_size": 3, "accumulation": 2}

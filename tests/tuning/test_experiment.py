@@ -10,13 +10,13 @@ import pytest
 from raypose.cli.options import load_experiment
 from raypose.datasets.demo import render_demo
 from raypose.datasets.mpii import TRAIN, require_sound
-from raypose.errors import DataError, SpecError
+from raypose.errors import DataError, ResourceError, SpecError
 from raypose.record.epochs import commit_epoch, staging_folder
 from raypose.record.folder import ExperimentFolder, create_experiment
 from raypose.record.study import Study
 from raypose.record.view import PAGE, ExperimentView
 from raypose.space.load import parse_spec
-from raypose.tuning.experiment import resume
+from raypose.tuning.experiment import resume, start
 from raypose.tuning.prepare import freeze_choices, prepare_data
 from tests.home import START_S, Home
 
@@ -54,7 +54,7 @@ def evaluate(study: Study) -> None:
         study.finish(trial.number)
 
 
-def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Home) -> None:
+def test_failing_trials_beside_a_trial_taken_over(home: Home) -> None:
     unseen = home.path / "unseen"
     render_demo(unseen, train=4, val=2)
     rules = ("space={lr: {choice: [1.0e+9]}}", "metric=[PCK, latency_ms]", "mode=[max, min]")
@@ -78,11 +78,6 @@ def test_failing_trials_and_too_large_wishes_beside_a_trial_taken_over(home: Hom
     (kept,) = (home.path / "mlruns" / "artifacts").rglob("report.html")
     assert kept.read_text() == page
 
-    driver = home.start("tune", "lr.yaml", "--data", str(home.data), "--set", "resources.workers=900")
-    assert driver.wait(START_S) == 2
-    assert "a trial needs 900 CPUs" in home.output()
-    assert [f.name for f in (home.path / "mlruns" / "experiments").iterdir()] == ["exp"]
-
 
 class Silent:
     """A screen that nobody looks at."""
@@ -100,6 +95,14 @@ class Telling(Silent):
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+
+def test_wishes_that_no_machine_fulfils_are_refused_and_leave_nothing(home: Home) -> None:
+    options = {"settings": ["resources.workers=900"], "data": str(home.data)}
+    experiment = load_experiment(home.path / "lr.yaml", **options)
+    with pytest.raises(ResourceError, match="a trial needs 900 CPUs") as refused:
+        start(experiment, "lr", home.path / "mlruns", None, None, None, Silent())
+    assert refused.value.exit_code == 2 and [file.name for file in home.path.iterdir()] == ["lr.yaml"]
 
 
 def test_a_report_that_cannot_be_written_harms_nothing_and_is_written_later(tiny_data: Path, tmp_path: Path) -> None:

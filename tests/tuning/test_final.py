@@ -1,7 +1,6 @@
 """A search and its final, stopped, killed and restored: a winner over seeds, tested once on images no trial saw."""
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,46 @@ from raypose.space.trial import Trial
 from raypose.tuning.cluster import Capacity
 from raypose.tuning.final import on_test_data, open_final
 from raypose.tuning.prepare import run_of
-from tests.home import Home
+from tests.home import START_S, Home
+from tests.tuning.conftest import EPOCHS, HELD_OUT, LONG, SEED, Disturbed, inodes
 
-LIMIT_S = 240
+pytestmark = LONG
 
 
-def test_stopped_and_killed_and_restored_it_ends_like_any_other(home: Home, tiny_data: Path) -> None:
-    rules = ("final.top=1", "final.seeds=2", "test=0.4", "search.start=[{lr: 2.0e-3}]")
-    rules += ("resources.concurrent_trials=1",)  # a lane's start takes more than what is trained here
-    driver = home.tune("--trials", "2", "--epochs", "2", *(f"--set={rule}" for rule in rules))
-    home.wait_for(lambda: home.epochs(), driver)
-    driver.send_signal(signal.SIGTERM)
-    assert driver.wait(60) == 143
-    assert "raypose restore exp" in home.output() and home.show()["state"] == "interrupted"
-    stopped = {path: path.stat().st_ino for path in home.epochs()}
-
-    driver = home.start("restore", "exp")
-    repetitions = home.path / "mlruns" / "experiments" / "exp" / "final" / "trials"
-    home.wait_for(lambda: list(repetitions.glob("*/epoch_*")), driver)
-    driver.kill()
-    driver.wait()
-    assert home.show()["state"] == "interrupted"
-    committed = stopped | {path: path.stat().st_ino for path in (*home.epochs(), *repetitions.glob("*/epoch_*"))}
-    assert home.start("restore", "exp").wait(LIMIT_S) == 0, home.output()
-
-    view = home.show()
+def test_stopped_and_killed_and_restored_it_ends_like_any_other(disturbed: Disturbed) -> None:
+    assert "raypose restore exp" in disturbed.home.output()
+    assert disturbed.stopped["state"] == disturbed.killed["state"] == "interrupted"
+    view, epochs = disturbed.view, list(range(1, EPOCHS + 1))
     final = view["final"]["trials"]
     assert view["state"] == view["final"]["state"] == "finished"
-    assert [t["values"]["lr"] for t in view["trials"]] == [4.0e-3, 2.0e-3]
-    assert all(path.stat().st_ino == inode for path, inode in committed.items()), "a committed epoch was trained again"
+    assert [t["values"]["lr"] for t in view["trials"][:2]] == [4.0e-3, 2.0e-3]
+    assert inodes(list(disturbed.committed)) == disturbed.committed, "a committed epoch was trained again"
     for trial in (*view["trials"], *final):
-        assert trial["state"] == "complete" and [epoch["number"] for epoch in trial["epochs"]] == [1, 2]
+        numbers = [epoch["number"] for epoch in trial["epochs"]]
+        assert trial["state"] == "complete" and numbers == epochs or trial["stopped"] and numbers == epochs[:2]
         assert trial["best"] == max(epoch["metrics"]["PCK"] for epoch in trial["epochs"])
         assert Path(trial["checkpoint"], "weights.pth").is_file()
-    assert_each_seed_was_tested_anew(view["final"]["verdict"], final)
-    assert_no_trial_saw_the_test_images(home, tiny_data, final)
+    assert not any(trial["stopped"] for trial in final)
+
+
+def test_the_winner_is_named_over_seeds_and_tested_once_on_images_that_no_trial_saw(
+    disturbed: Disturbed, tiny_data: Path
+) -> None:
+    home, view = disturbed.home, disturbed.view
+    assert_each_seed_was_tested_anew(view["final"]["verdict"], view["final"]["trials"])
+    assert_no_trial_saw_the_test_images(tiny_data, view["final"]["trials"])
     assert "Best: trial" in home.output() and "on test data that no trial saw" in home.output()
     assert_mirrored(home, view)
-    verdict_file = repetitions.parent / "verdict.json"
+    verdict_file = disturbed.repetitions.parent / "verdict.json"
     inode = verdict_file.stat().st_ino
-    assert home.start("restore", "exp").wait(LIMIT_S) == 0
+    assert home.start("restore", "exp").wait(START_S) == 0
     assert verdict_file.stat().st_ino == inode, "tested a second time"
 
 
 def assert_each_seed_was_tested_anew(verdict: dict[str, Any], final: list[dict[str, Any]]) -> None:
     ranked = {r["trial"]: r for r in verdict["ranking"]}
     assert 0 in ranked and len(final) == 2 * len(ranked) and all(len(r["figures"]) == 2 for r in ranked.values())
-    assert {t["seed"] for t in final} == {1, 2}
+    assert {t["seed"] for t in final} == {SEED + 1, SEED + 2}
     for trial in final:
         retest = json.loads(Path(trial["folder"], "retest.json").read_text())
         assert retest["metrics"]["PCK"] == trial["retested"]
@@ -73,9 +65,9 @@ def assert_each_seed_was_tested_anew(verdict: dict[str, Any], final: list[dict[s
     assert ("gain" in verdict["test"]) == ("gain" in verdict) == (verdict["trial"] != 0)
 
 
-def assert_no_trial_saw_the_test_images(home: Home, data: Path, final: list[dict[str, Any]]) -> None:
+def assert_no_trial_saw_the_test_images(data: Path, final: list[dict[str, Any]]) -> None:
     people = json.loads((data / VAL).read_text())
-    held_out = {people[row]["image"] for row in split_rows(data / VAL, 0.4, "test")}
+    held_out = {people[row]["image"] for row in split_rows(data / VAL, HELD_OUT, "test")}
     assert 0 < len(held_out) < len({person["image"] for person in people})
     for trial in final:
         seen = json.loads(Path(trial["folder"], "retest.json").read_text())["images"]["names"]
