@@ -26,6 +26,7 @@ from raypose.training.model import build_model
 from raypose.training.pause import Paused, PauseHook
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
+from raypose.training.seeds import compute_alike
 from raypose.training.views import add_views
 from raypose.training.weights import tell
 
@@ -48,6 +49,7 @@ def train(run: Run, report: Report, asked_to_pause: Callable[[], bool] = never) 
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     keep_freed()
+    compute_alike()
     finished = None
     while finished is None:
         fits = fitting(run)
