@@ -28,6 +28,8 @@ def bench(
 
     step     training steps, with more and more of the model frozen
 
+    levers   training steps by precision and layout, beside plain single precision
+
     epoch    a whole epoch beside MMEngine's bare Runner, and what checkpoint, record, MLflow and Ray cost of it (Linux)
 
     start    how soon trials begin: from the command on, on a warm lane, by a Ray Train run of their own (Linux)
