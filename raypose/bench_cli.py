@@ -28,8 +28,6 @@ def bench(
 
     step     training steps, with more and more of the model frozen
 
-    levers   training steps by precision and layout, beside plain single precision
-
     epoch    a whole epoch beside MMEngine's bare Runner, and what checkpoint, record, MLflow and Ray cost of it (Linux)
 
     start    how soon trials begin: from the command on, on a warm lane, by a Ray Train run of their own (Linux)
@@ -37,6 +35,8 @@ def bench(
     pipeline training from photos: loader and model at once, and each alone; on a GPU with mixed precision
 
     packing  several trainings at once on this machine, beside one that has all of it
+
+    levers   training steps by precision and layout, beside plain single precision
 
     search   raypose's way of searching, and others', replayed on a table of real learning curves
 

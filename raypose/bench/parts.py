@@ -141,11 +141,11 @@ def _scaling(folder: Path, run: Run, options: Options, told: Told) -> Iterator[A
 MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]]] = {
     "loader": _loading,
     "step": _stepping,
-    "levers": _pulling,
     "epoch": _whole_epochs,
     "start": lambda folder, run, options, told: measure_start(folder, run, options.rounds, told),
     "pipeline": _pipeline,
     "packing": _packing,
+    "levers": _pulling,
     "search": _searching,
     "scale": _scaling,
 }
