@@ -13,7 +13,7 @@ from raypose.bench.runs import small_run
 from raypose.bench.search_table import SearchComparison
 from raypose.bench.services import services
 from raypose.bench.start import Course, measure_start
-from raypose.bench.turns import Row, Way, compare
+from raypose.bench.turns import Row, Way, aside, compare
 from raypose.datasets.demo import render_demo
 from raypose.space.run import Run
 
@@ -21,7 +21,8 @@ Told = Callable[[int, int], None]
 LOADED, STEPS, BATCH = 4 * PHOTOS, 4, 16
 SIZE, LOADED_SIZE = "128x128", "256x256"
 ON_GPU = {"model": "rtmpose-m", "weights": "none", "values": {"input_size": "256x256"}, "batch_size": 256}
-SMALL_ON_GPU = {**ON_GPU, "model": "rtmpose-t", "batch_size": 64}
+FEW_ON_GPU = {**ON_GPU, "batch_size": 64}
+SMALL_ON_GPU = {**FEW_ON_GPU, "model": "rtmpose-t"}
 BATCHES = 8  # of a round in which loader and model work at once
 UNIT = "people/s a core"
 PEOPLE, VALIDATED = 800, 200  # as in the demo set
@@ -78,14 +79,27 @@ def _loading(folder: Path, run: Run, options: Options, told: Told) -> Iterator[C
 
 def _stepping(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
     paint(folder / "data")
-    title = f"training steps of rtmpose-n at {SIZE}, {BATCH} people each"
-    yield Comparison(title, UNIT, compare(_steps(run), STEPS * BATCH, options.rounds, told))
+    run = as_here(run, FEW_ON_GPU)
+    title = f"training steps of {run.model} at {run.values['input_size']}, {run.batch_size} people each"
+    yield Comparison(title, UNIT, compare(_steps(run), STEPS * run.batch_size, options.rounds, told))
+
+
+def _pulling(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison]:
+    paint(folder / "data")
+    runs = [as_here(run, settings) for settings in ((FEW_ON_GPU, ON_GPU) if _has_gpu() else ({},))]
+    for done, one in enumerate(runs, 1):
+        title = (
+            f"steps of {one.model} at {one.values['input_size']}, {one.batch_size} people each, by precision and layout"
+        )
+        yield Comparison(title, UNIT, aside("levers.measure_levers", one, BATCHES, options.rounds))
+        told(done, len(runs))
 
 
 def _whole_epochs(folder: Path, run: Run, options: Options, told: Told) -> Iterator[Comparison | Course]:
     render_demo(folder / "data", train=PEOPLE, val=VALIDATED)
-    run = replace(run, train_people=PEOPLE)
-    title = f"trials of an epoch at {SIZE}: {PEOPLE} people trained, {VALIDATED} validated"
+    run = as_here(replace(run, train_people=PEOPLE), {**FEW_ON_GPU, "loader_workers": _loaders_here()})
+    title = f"trials of an epoch of {run.model} at {run.values['input_size']}: "
+    title += f"{PEOPLE} people trained, {VALIDATED} validated"
     yield Comparison(title, UNIT, compare(_epochs(run), PEOPLE, options.rounds, told))
     yield services(folder, replace(run, epochs=2))
 
@@ -131,6 +145,7 @@ MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]
     "start": lambda folder, run, options, told: measure_start(folder, run, options.rounds, told),
     "pipeline": _pipeline,
     "packing": _packing,
+    "levers": _pulling,
     "search": _searching,
     "scale": _scaling,
 }
@@ -138,10 +153,22 @@ MEASURES: Final[Mapping[str, Callable[[Path, Run, Options, Told], Iterable[Any]]
 
 def on_this_device(run: Run, on_gpu: Mapping[str, Any]) -> Run:
     """The run with what it is on a GPU, and with as many loader processes as leave a CPU to the training."""
+    return as_here(replace(run, loader_workers=_loaders_here()), on_gpu)
+
+
+def as_here(run: Run, on_gpu: Mapping[str, Any]) -> Run:
+    """The run with what it is on a GPU, where there is one."""
+    return replace(run, gpu=True, channels_last=False, **on_gpu) if _has_gpu() else run
+
+
+def _loaders_here() -> int:
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+def _has_gpu() -> bool:
     import torch
 
-    run = replace(run, loader_workers=max(1, (os.cpu_count() or 1) - 1))
-    return replace(run, gpu=True, channels_last=False, **on_gpu) if torch.cuda.is_available() else run
+    return torch.cuda.is_available()
 
 
 def _loaders(run: Run) -> dict[str, Way]:
@@ -175,19 +202,12 @@ def _steps(run: Run) -> dict[str, Way]:
 def _pipelines(run: Run) -> dict[str, Way]:
     stock = replace(run, fast_transforms=False, channels_last=False, fused=False, amp=run.gpu)
     fast = replace(run, amp=run.gpu)
-    ways: dict[str, Way] = {
+    return {
         "MMPose": ("joined.training", stock, "both", BATCHES),
         "raypose": ("joined.training", fast, "both", BATCHES),
         "its model alone": ("joined.training", fast, "model", BATCHES),
         "its loader alone": ("joined.training", fast, "loader", BATCHES),
     }
-    pixels = replace(fast, channels_last=True)
-    single = replace(fast, amp=False)
-    more: dict[str, Way] = {
-        "its model alone, pixel by pixel": ("joined.training", pixels, "model", BATCHES),
-        "its model alone, single precision": ("joined.training", single, "model", BATCHES),
-    }
-    return {**ways, **(more if run.gpu else {})}
 
 
 def _packed(run: Run) -> dict[str, Way]:

@@ -3,6 +3,7 @@
 They are made on one batch, which was loaded before, but for `steps_on_views`, which loads each batch.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,8 +30,8 @@ def steps(run: Run, count: int, zero_rate: bool = False) -> Callable[[], None]:
         config = hastened(config, run)
     if zero_rate:
         config.optim_wrapper.paramwise_cfg.custom_keys = {"backbone": {"lr_mult": 0.0}}
-    with _trainer(config, run) as (_, train_step):
-        batch = next(iter(Runner.build_dataloader(config.train_dataloader)))
+    with trainer(config, run) as (_, train_step):
+        batch = first_batch(config)
 
     def again() -> None:
         for _ in range(count):
@@ -43,20 +44,28 @@ def steps_on_views(run: Run, count: int) -> Callable[[], None]:
     """Trains so many steps on views of the run's data, each on people drawn anew, their maps and labels loaded."""
     keep_freed()
     config = hastened(build_config(run), run)
-    with _trainer(config, run) as (model, train_step):
+    with trainer(config, run) as (model, train_step):
         take_training(config, run, make_training(config, model, run))
         people: Any = Runner.build_dataloader(config.train_dataloader).dataset
     people.place, draw = (run.seed, 0), np.random.default_rng(run.seed)
 
     def again() -> None:
         for _ in range(count):
-            train_step(people.__getitems__(draw.choice(len(people), run.batch_size, replace=False).tolist()))
+            drawn = draw.choice(len(people), run.batch_size, replace=run.batch_size > len(people))
+            train_step(people.__getitems__(drawn.tolist()))
 
     return again
 
 
+def first_batch(config: Config) -> Any:
+    """A whole batch, of each person as often as it takes."""
+    loader = copy.deepcopy(config.train_dataloader)
+    loader.dataset = {"type": "RepeatDataset", "times": loader.batch_size, "dataset": loader.dataset}
+    return next(iter(Runner.build_dataloader(loader)))
+
+
 @contextmanager
-def _trainer(config: Config, run: Run) -> Iterator[tuple[nn.Module, Callable[[Any], Any]]]:
+def trainer(config: Config, run: Run) -> Iterator[tuple[nn.Module, Callable[[Any], Any]]]:
     """The model of a config, and what trains it on a batch."""
     with registered(run.folder / "bench.log", run.folder.name) as config.experiment_name:
         model, frozen, _ = build_model(config, run)

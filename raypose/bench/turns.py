@@ -8,7 +8,7 @@ import multiprocessing
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,6 +44,7 @@ def compare(
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     with ExitStack() as stack:
         pools = {way: stack.enter_context(_process(asked)) for way, asked in ways.items()}
+        wait([pool.submit(_memory) for pool in pools.values()])  # they get ready all at once
         for count in range(rounds + 1):
             for way, pool in pools.items():
                 seconds[way].append(pool.submit(measure, clock).result())
@@ -90,18 +91,23 @@ def prepare(function: str, *arguments: Any) -> None:
 
 
 def measure(clock: Clock) -> float:
-    """The seconds that this process takes for what was prepared; where a GPU takes part, until that is done."""
+    """The seconds that this process takes for what was prepared."""
+    return seconds_of(_prepared[0], clock)
+
+
+def seconds_of(do: Callable[[], object], clock: Clock) -> float:
+    """The seconds that this process takes for something; where a GPU takes part, until that is done."""
     import time
 
     import torch
 
     if clock == "cpu" and not torch.cuda.is_available():
         began = time.process_time()
-        _prepared[0]()
+        do()
         return time.process_time() - began
     _wait_for_gpu()
     began = time.perf_counter()
-    _prepared[0]()
+    do()
     _wait_for_gpu()
     return time.perf_counter() - began
 

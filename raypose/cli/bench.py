@@ -36,6 +36,8 @@ def bench(
 
     packing  several trainings at once on this machine, beside one that has all of it
 
+    levers   training steps by precision and layout, beside plain single precision
+
     search   raypose's way of searching, and others', replayed on a table of real learning curves
 
     scale    what a search costs the process that drives it, with simulated GPUs; with --lanes 1000 --trials 10000 a

@@ -103,7 +103,7 @@ class Train(Strict):
     accumulation: int = Field(default=1, ge=1, le=MANY)
     """Batches whose gradients are summed for one step: a large effective batch on little memory."""
     loader_workers: Annotated[Auto | Annotated[int, Field(ge=0, le=MANY), Tag("number")], _auto_or_number] = "auto"
-    """Processes that load images for each worker, or auto: as many as its CPUs allow."""
+    """Processes that load images for each worker, or auto: as many as its CPUs, or its GPU's share of all, allow."""
     amp: bool = False
     """Automatic mixed precision."""
     transforms: Literal["fast", "stock"] = "fast"

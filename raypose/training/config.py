@@ -38,7 +38,7 @@ def _place(config: Config, run: Run) -> None:
         config.val_dataloader.dataset.indices = split_rows(run.data / VAL, run.held_out, "val")
     config.train_dataloader.sampler.seed = run.seed
     if run.amp:
-        config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16" if run.gpu else "bfloat16")
+        config.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16")
     if not run.gpu or run.workers == 1:  # MMEngine would put new modules, not frozen ones, in SyncBN's place
         for norm in (node for node in dicts(config.model) if node.get("type") == SYNC_BN):
             norm["type"] = PLAIN_BN

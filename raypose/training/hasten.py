@@ -7,6 +7,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmpose.codecs import SimCCLabel
 from mmpose.datasets.transforms import (
@@ -27,7 +28,7 @@ from mmpose.registry import TRANSFORMS
 
 from raypose.space.run import Run
 from raypose.training.ema import AverageAtOnce
-from raypose.training.layout import lay_out_by_pixel
+from raypose.training.layout import take_whole
 from raypose.training.small_map import SmallMapHead
 from raypose.training.transforms import ACTS, ColourByTable, DegradeInPlace, PackInPlace, SimCCByTable
 from raypose.training.views import let_in_maps
@@ -54,15 +55,23 @@ def hastened(config: Config, run: Run) -> Config:
     config = copy.deepcopy(config)
     if run.fast_transforms:
         _replace_transforms(config)
-    if run.channels_last:
-        lay_out_by_pixel(config)
-        if config.model.head.type == RTMCCHead.__name__:
-            config.model.head.type = SmallMapHead.__name__
+    if run.fast_transforms or run.channels_last:
+        take_whole(config, by_pixel=run.channels_last)
+    if (run.channels_last or run.amp) and config.model.head.type == RTMCCHead.__name__:
+        config.model.head.type = SmallMapHead.__name__
+        if run.amp:
+            config.optim_wrapper.dtype = half_numbers()
     if run.fused:
         _fuse(config)
     if run.cached_views:
-        let_in_maps(config)
+        let_in_maps(config, by_pixel=run.channels_last)
     return config
+
+
+def half_numbers() -> str:
+    """Of mixed precision: bfloat16 where a GPU knows it, as its range is single precision's; float16 overflows."""
+    known = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if known else "float16"
 
 
 def _fuse(config: Config) -> None:

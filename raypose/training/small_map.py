@@ -1,8 +1,11 @@
-"""The head's convolution, where its kernel is larger than the map. Runs in: GPU worker.
+"""The head, where its convolution's kernel is larger than the map, and in mixed precision. Runs in: GPU worker.
 
 RTMPose's head begins with one of 7x7 (mmpose/models/heads/coord_cls_heads/rtmcc_head.py), and of an image of 128x128
 the map is 4x4. There most taps fall on padding, and on CPUs the gradient of the weights takes five times as long as the
 convolution; on maps of 8x6 and more it takes as long.
+
+In mixed precision the loss multiplies scores by 10, which float16 does not hold if they are above 6,550: weights that
+run at half the size they were made at give such ones in their first step.
 """
 
 from typing import Any
@@ -18,7 +21,7 @@ from torch.nn.grad import conv2d_input
 
 @MODELS.register_module()
 class SmallMapHead(RTMCCHead):
-    """MMPose's RTMCCHead, whose first convolution learns faster on small maps."""
+    """MMPose's RTMCCHead, whose first convolution learns faster on small maps, and whose scores are never halves."""
 
     final_layer: nn.Module
 
@@ -29,6 +32,11 @@ class SmallMapHead(RTMCCHead):
         # Skipped, as its random numbers would shift those of all that is initialised after it.
         self.final_layer = nn.utils.skip_init(SmallMapConv, *shape, padding=stock.padding)  # type: ignore[no-untyped-call]
         self.final_layer.load_state_dict(stock.state_dict())
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """RTMCCHead's; NumPy, by which MMPose counts the joints that are found, knows no bfloat16 either."""
+        across, down = super().forward(feats)
+        return across.float(), down.float()
 
 
 class SmallMapConv(nn.Conv2d):

@@ -28,6 +28,7 @@ from raypose.training.pause import Paused, PauseHook
 from raypose.training.ran_with import ran_with
 from raypose.training.runner import build_runner, registered
 from raypose.training.schedule import unfreeze_epoch
+from raypose.training.seeds import compute_alike
 from raypose.training.views import add_views
 from raypose.training.weights import tell
 
@@ -50,6 +51,7 @@ def train(run: Run, report: Report, asked_to_pause: Callable[[], bool] = never) 
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     keep_freed()
+    compute_alike()
     finished = None
     while finished is None:
         fits = fitting(run)

@@ -29,7 +29,7 @@ from raypose.record.view import CACHE
 from raypose.space.run import Run
 from raypose.training.cache import cache_folder
 from raypose.training.freeze import fingerprint
-from raypose.training.layout import lay_out_by_pixel, makes_nothing_but_numbers
+from raypose.training.layout import makes_nothing_but_numbers, take_whole
 from raypose.training.maps import MapsEstimator, collate_nothing
 from raypose.training.schedule import unfreeze_epoch
 from raypose.training.small_map import SmallMapHead
@@ -42,10 +42,10 @@ PLACES = ("data_root", "headbox_file", "pipeline")
 """Of a data set what does not decide what it holds, or is told apart by itself."""
 
 
-def let_in_maps(config: Config) -> None:
+def let_in_maps(config: Config, by_pixel: bool) -> None:
     """Have a config's model take maps beside images."""
     if config.model.type == TopdownPoseEstimator.__name__:
-        lay_out_by_pixel(config)
+        take_whole(config, by_pixel)
         config.model.type = MapsEstimator.__name__
 
 
@@ -176,4 +176,5 @@ def take_training(config: Config, run: Run, folder: Path) -> None:
 def _take(loader: Any, folder: Path, stages: Sequence[tuple[int, int]], steps: int) -> None:
     loader.dataset.pipeline = loader.dataset.pipeline[-steps:]
     loader.dataset.update(type=f"{ViewedPeople.__module__}.{ViewedPeople.__name__}", folder=str(folder), stages=stages)
-    loader.update(collate_fn={"type": collate_nothing.__name__}, num_workers=0)  # as there is nothing to wait for
+    loader.collate_fn = {"type": collate_nothing.__name__}  # an update would leave the former's arguments
+    loader.num_workers = 0  # as there is nothing to wait for

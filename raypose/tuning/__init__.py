@@ -19,7 +19,7 @@ os.environ |= {
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),  # on 2 CPUs Ray warns of 8
         "RAY_agent_register_timeout_ms": "60000",  # on a busy machine Ray's 15 seconds do not do
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a worker that holds no GPU sees none: MMEngine takes what it sees
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the record is the truth; Tune's own state is never read back

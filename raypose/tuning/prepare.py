@@ -5,6 +5,7 @@ The driver imports neither torch nor mmpose: questions to the training stage are
 
 import importlib
 import multiprocessing
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -78,7 +79,6 @@ def _seen(test: Path) -> SpecError:
 def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity, folder: ExperimentFolder) -> Run:
     """The training of one trial; it holds plain values only, as it goes to other machines."""
     settings = experiment.train
-    auto_loaders = room.cpus_per_worker if room.gpus_per_worker else room.cpus_per_worker - 1
     return Run(
         model=experiment.model,
         weights=experiment.weights,
@@ -86,7 +86,7 @@ def run_of(experiment: Experiment, trial: Trial, report: Report, room: Capacity,
         metric=experiment.primary,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        loader_workers=auto_loaders if settings.loader_workers == "auto" else settings.loader_workers,
+        loader_workers=room.loaders if settings.loader_workers == "auto" else settings.loader_workers,
         amp=settings.amp,
         seed=trial.seed,
         workers=room.workers,
@@ -114,7 +114,7 @@ def planned(experiment: Experiment, trial: Trial, report: Report, gpus: int = 0)
     """A trial's run as far as it can be known without a cluster, on a machine with so many GPUs."""
     wanted = experiment.resources
     each = float(gpus > 0) if wanted.gpus_per_worker == "auto" else wanted.gpus_per_worker
-    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, each)
+    room = Capacity(1, wanted.workers, wanted.cpus_per_worker, each, (os.cpu_count() or 1) / max(1, gpus))
     return run_of(experiment, trial, report, room, ExperimentFolder(Path("planned")))
 
 
