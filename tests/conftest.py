@@ -24,7 +24,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-LONGEST = ("tuning", "training", "tracking", "cli", "bench")
+LONGEST = ("tuning", "guide", "training", "tracking", "cli", "bench")
 """Folders whose files take longest, in this order: what is short comes last and lets both processes end together."""
 
 
