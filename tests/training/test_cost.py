@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from raypose.space.run import Run
 from raypose.training.base import OFFICIAL, SIZE_CONFIGS
 from raypose.training.config import build_config
-from raypose.training.cost import COSTS, measure, training_flops, trial_costs
+from raypose.training.cost import BATCH, COSTS, PASS, measure, training_flops, trial_costs
 from raypose.training.freeze import freeze
 from raypose.training.model import build_model
 
@@ -67,8 +67,9 @@ def test_times_are_of_one_image_and_of_many(model: nn.Module) -> None:
     model.register_forward_pre_hook(slow)
     figures = measure(model, SIZE)
     many = max(count for count, *_ in shapes)
-    assert set(shapes) == {(1, 3, 64, 96), (many, 3, 64, 96)} and 4 <= many <= 32
-    assert 20 <= figures["latency_ms"] < 100 and 0.02 <= many / figures["images_per_s"] < 0.15
+    assert set(shapes) == {(1, 3, 64, 96), (many, 3, 64, 96)}
+    assert many == max(1, min(BATCH, int(1e3 * PASS / figures["latency_ms"]))), "however busy the machine is"
+    assert figures["latency_ms"] >= 20 and many / figures["images_per_s"] >= 0.02
 
 
 def test_models_of_one_kind_are_measured_once(model: nn.Module, tmp_path: Path) -> None:
