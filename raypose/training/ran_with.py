@@ -16,16 +16,17 @@ from raypose.space.run import Run
 
 def ran_with(config: Config, run: Run) -> dict[str, str | int | bool | None]:
     """As people read it; `config` is the hastened one. That it was on cached views is among each epoch's figures."""
+    on_gpu = torch.cuda.is_available()  # MMEngine trains on what it sees
     return {
         "channels_last": run.channels_last,
         "fused": bool(config.optim_wrapper.optimizer.get("fused", False)),
         "amp": run.amp,
         "transforms": "fast" if run.fast_transforms else "stock",
         "workers": run.workers,
-        "device": torch.cuda.get_device_name() if run.gpu else processor(),
+        "device": torch.cuda.get_device_name() if on_gpu else processor(),
         "torch": torch.__version__,
         "mmpose": version("mmpose"),
-        **({"cuda": torch.version.cuda} if run.gpu else {}),
+        **({"cuda": torch.version.cuda} if on_gpu else {}),
     }
 
 

@@ -145,7 +145,9 @@ def test_people_as_a_trial_sees_them(tiny_data: Path, tmp_path: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
     """A folder with an experiment, `exp-1`: its trial 1 is the best and has the demo's weights, 2 has only begun."""
     home = tmp_path_factory.mktemp("home")
-    experiment = parse_spec({"space": {"lr": {"choice": [1e-3]}}, "search": {"trials": 3}, "train": {"epochs": 1}})
+    experiment = parse_spec(
+        {"space": {"lr": {"choice": [1e-3, 2e-3]}}, "search": {"trials": 3}, "train": {"epochs": 1}}
+    )
     saved = {
         "data": {"folder": str(tiny_data), "digest": ""},
         "uid": "a1b2",

@@ -57,7 +57,7 @@ def evaluate(study: Study) -> None:
 def test_failing_trials_beside_a_trial_taken_over(home: Home) -> None:
     unseen = home.path / "unseen"
     render_demo(unseen, train=4, val=2)
-    rules = ("space={lr: {choice: [1.0e+9]}}", "metric=[PCK, latency_ms]", "mode=[max, min]")
+    rules = ("space={lr: {choice: [1.0e+9, 2.0e+9]}}", "metric=[PCK, latency_ms]", "mode=[max, min]")
     earlier = evaluated(home, *rules, f"test={unseen}")
     options = (*(f"--set={rule}" for rule in (*rules, "test=unseen", "search.seed=3")), "--from", "earlier")
     driver = home.tune("--trials", "2", "--epochs", "1", *options)

@@ -37,7 +37,7 @@ def test_a_repeated_trial_killed_and_resumed_has_the_same_weights_to_the_bit(dis
     said = (home.path / "train.txt").read_text()
     assert f"PCK {trial['best']:.2f}, in epoch {trial['best_epoch']} of {EPOCHS}" in said
     assert f"checkpoint: {trial['checkpoint']}" in said and trial["run_id"]
-    assert ours["origin"] == "search/1" and "begun from search/1" in said
+    assert ours["origin"] == f"exp/{TRIAL}" and f"begun from exp/{TRIAL}" in said
 
     assert home.start(*repeat, "--values", "lr=1e-3").wait(START_S) == 2
     assert home.start(*repeat, "--epochs", "4").wait(START_S) == 2
